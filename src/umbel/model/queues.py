@@ -1,0 +1,113 @@
+"""Queues, exchanges and bindings, as users declare them in ``task_queues``.
+
+The names and arguments are those of kombu's ``Queue`` and ``Exchange``, so that settings written
+for Celery work when the import changes. They are plain values: declaring one talks to no server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+EXCHANGE_TYPES = ("direct", "topic", "fanout", "headers")
+
+
+class Exchange:
+    """Where messages are published; ``type`` says how they reach queues."""
+
+    __slots__ = ("arguments", "delivery_mode", "durable", "name", "type")
+
+    def __init__(
+        self,
+        name: str = "",
+        type: str = "",  # noqa: A002 - kombu's name
+        *_channel: Any,
+        durable: bool = True,
+        delivery_mode: int | str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **_amqp_only: Any,
+    ) -> None:
+        self.name = name
+        self.type = type or "direct"
+        self.durable = durable
+        self.delivery_mode = delivery_mode
+        self.arguments = dict(arguments or {})
+        if self.type not in EXCHANGE_TYPES:
+            raise ValueError(
+                f"exchange {name!r} has type {type!r}; wanted one of {', '.join(EXCHANGE_TYPES)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Exchange {self.name or ''!r}({self.type})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exchange) and self.name == other.name and self.type == other.type
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.type))
+
+
+class Binding:
+    """A further way into a queue: ``Queue(bindings=[binding(...)])``."""
+
+    __slots__ = ("exchange", "routing_key")
+
+    def __init__(
+        self, exchange: Exchange | None = None, routing_key: str = "", **_amqp_only: Any
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+
+
+class Queue:
+    """A named queue that workers consume."""
+
+    __slots__ = (
+        "bindings",
+        "durable",
+        "exchange",
+        "expires",
+        "message_ttl",
+        "max_priority",
+        "name",
+        "queue_arguments",
+        "routing_key",
+    )
+
+    def __init__(
+        self,
+        name: str = "",
+        exchange: Exchange | str | None = None,
+        routing_key: str = "",
+        *_channel: Any,
+        bindings: Sequence[Binding] | None = None,
+        durable: bool = True,
+        expires: float | None = None,
+        message_ttl: float | None = None,
+        max_priority: int | None = None,
+        queue_arguments: Mapping[str, Any] | None = None,
+        **_amqp_only: Any,
+    ) -> None:
+        self.name = name
+        self.exchange = Exchange(exchange) if isinstance(exchange, str) else exchange
+        self.routing_key = routing_key
+        self.bindings = tuple(bindings or ())
+        self.durable = durable
+        self.expires = expires
+        self.message_ttl = message_ttl
+        self.max_priority = max_priority
+        self.queue_arguments = dict(queue_arguments or {})
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name} -> {self.exchange!r} -> {self.routing_key}>"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Queue)
+            and self.name == other.name
+            and self.exchange == other.exchange
+            and self.routing_key == other.routing_key
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.routing_key))
