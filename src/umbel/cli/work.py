@@ -1,0 +1,225 @@
+"""``umbel worker``: from the command line to ``WorkerOptions``, and on to the supervisor.
+
+The app is not imported here: the supervisor must be up before any user code runs, so that nothing
+in the app can stop it. What only the app can decide stays None in the options.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from umbel.cli.invocation import Invocation
+from umbel.cli.options import RefusedOption, SectionCommand, SectionOption, level, names
+from umbel.cli.options import did_you_mean as near
+from umbel.model.errors import NotBuiltYet
+from umbel.worker.options import WorkerOptions
+
+POOLS = ("prefork", "threads", "solo")
+POOL_ALIASES = {"processes": "prefork", "thread": "threads"}
+POOLS_NOT_BUILT = ("eventlet", "gevent", "custom")
+
+
+def pool_name(value: str) -> str:
+    """The name of a pool; Celery's others are refused by name."""
+    name = POOL_ALIASES.get(value, value)
+    if name in POOLS_NOT_BUILT:
+        raise NotBuiltYet(
+            f"the {name} pool is not built: use -P threads for tasks that wait, -P prefork for"
+            " tasks that compute"
+        )
+    if name not in POOLS:
+        hint = near(name, POOLS) or f" Wanted one of {', '.join(POOLS)}."
+        raise click.BadParameter(f"{value!r} is no pool.{hint}")
+    return name
+
+
+def concurrency(value: str) -> int | None:
+    """A number of slots; 0 leaves it to the app's settings, ``auto`` asks the machine."""
+    if value == "auto":
+        return usable_cpus()
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'")
+    return int(value) or None
+
+
+def usable_cpus(quota_file: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """How many CPUs this process may use: its affinity, bounded by its container's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        with open(quota_file, encoding="ascii") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return count
+    if quota == "max":
+        return count
+    return max(1, min(count, -(-int(quota) // int(period))))
+
+
+def _option(*names: str, section: str, **settings: Any) -> Any:
+    return click.option(*names, cls=SectionOption, section=section, **settings)
+
+
+def _refused(*names: str, instead: str, **settings: Any) -> Any:
+    return click.option(*names, cls=RefusedOption, instead=instead, **settings)
+
+
+_SERVICE = "let the service manager (systemd, a container, supervisord) do it."
+_BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP call TASK`."
+
+
+@click.command("worker", cls=SectionCommand, options_metavar="[OPTIONS]")
+@_option(
+    "-n",
+    "--hostname",
+    section="Worker",
+    metavar="NAME",
+    help="Node name, e.g. w1@%h. %h: host, %n: name, %d: domain.",
+)
+@_option(
+    "-l",
+    "--loglevel",
+    section="Worker",
+    type=level,
+    metavar="LEVEL",
+    help="DEBUG, INFO, WARNING (the default), ERROR, CRITICAL or FATAL.",
+)
+@_option("-f", "--logfile", section="Worker", metavar="PATH", help="Where to log; else stderr.")
+@_option("--pidfile", section="Worker", metavar="PATH", help="Where to write the process id.")
+@_option(
+    "-c",
+    "--concurrency",
+    section="Pool",
+    type=concurrency,
+    metavar="N",
+    help="Tasks that run at the same time; else one per CPU. 'auto' minds quotas.",
+)
+@_option(
+    "-P",
+    "--pool",
+    section="Pool",
+    type=pool_name,
+    metavar="POOL",
+    help="prefork (the default), threads or solo.",
+)
+@_option(
+    "--max-tasks-per-child",
+    section="Pool",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a child after so many tasks.",
+)
+@_option(
+    "--max-memory-per-child",
+    section="Pool",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace a child that has grown beyond this, after its task.",
+)
+@_option(
+    "--time-limit",
+    section="Pool",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Hard limit for a task: its process is killed.",
+)
+@_option(
+    "--soft-time-limit",
+    section="Pool",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Soft limit: SoftTimeLimitExceeded is raised in the task.",
+)
+@_option(
+    "--prefetch-multiplier",
+    section="Pool",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Bound the batch that a child claims; else it follows run times.",
+)
+@_option(
+    "-Q", "--queues", section="Queues", type=names, metavar="A,B", help="The queues to consume."
+)
+@_option(
+    "-X",
+    "--exclude-queues",
+    section="Queues",
+    type=names,
+    metavar="A,B",
+    help="All of the app's queues but these.",
+)
+@_option(
+    "-I",
+    "--include",
+    section="Queues",
+    type=names,
+    metavar="A,B",
+    help="Further modules to import.",
+)
+@_option(
+    "--purge",
+    "--discard",
+    section="Queues",
+    is_flag=True,
+    help="Delete what waits in the queues before starting. There is no undo.",
+)
+@_option(
+    "-E",
+    "--task-events",
+    "--events",
+    "events",
+    section="Features",
+    is_flag=True,
+    help="Send task events for monitors.",
+)
+@_option("--without-gossip", section="Features", is_flag=True, help="As in Celery.")
+@_option("--without-mingle", section="Features", is_flag=True, help="As in Celery.")
+@_option(
+    "--without-heartbeat",
+    section="Features",
+    is_flag=True,
+    help="Send no heartbeat events. Leases are kept alive all the same.",
+)
+@click.option(
+    "-O", "--optimization", type=click.Choice(["default", "fair"]), hidden=True, expose_value=False
+)
+@click.option("--disable-prefetch", is_flag=True, hidden=True)
+@click.option("--heartbeat-interval", type=int, hidden=True, expose_value=False)
+@_refused("-D", "--detach", is_flag=True, instead=_SERVICE)
+@_refused("--uid", instead=_SERVICE)
+@_refused("--gid", instead=_SERVICE)
+@_refused("--umask", instead=_SERVICE)
+@_refused("--executable", instead=_SERVICE)
+@_refused("-S", "--statedb", instead="there are no revocations to remember yet.")
+@_refused("--autoscale", instead="use a fixed -c, or start and stop workers.")
+@_refused("--pool-start-method", instead="children are forked before any thread exists; leave it.")
+@_refused("-B", "--beat", is_flag=True, instead=_BEAT)
+@_refused("-s", "--schedule-filename", "--schedule", instead=_BEAT)
+@_refused("--scheduler", instead=_BEAT)
+@click.pass_obj
+def worker(invocation: Invocation, /, **given: Any) -> None:
+    """Start a worker.
+
+    \b
+    umbel -A proj worker -l INFO
+    umbel -A proj worker -c 4 -Q mail,default -n mail@%h
+    """
+    # Celery's switch for "take no more than you run"; with give-back a hint, but an honest one.
+    if given.pop("disable_prefetch"):
+        given["prefetch_multiplier"] = 1
+    options = WorkerOptions(
+        app=invocation.app_name(),
+        workdir=invocation.workdir,
+        broker=invocation.broker,
+        result_backend=invocation.result_backend,
+        config=invocation.config,
+        quiet=invocation.quiet,
+        no_color=invocation.no_color,
+        **given,
+    )
+    from umbel.worker.supervisor import run
+
+    raise SystemExit(run(options))
