@@ -54,3 +54,8 @@ class ChildOptions(NamedTuple):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     prefetch_multiplier: int | None = None  # bounds a batch only when set
+
+
+# Exit codes of a child that its supervisor understands; every other one is a death.
+EXIT_STOPPED = 0
+EXIT_RECYCLED = 75  # it has run its max_tasks, or grew too large: replace it at once

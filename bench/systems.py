@@ -1,0 +1,124 @@
+"""What the benchmarks run on: a Redis of their own, workers of each system, CPU and memory of both.
+
+Everything listens on loopback, is started here and ended here by pid. A *system* is what is
+compared: ``celery`` and ``umbel`` on one Redis, ``umbel-sqlite`` on a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SYSTEMS = ("celery", "umbel", "umbel-sqlite")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[tuple[str, int]]:
+    """A redis-server without persistence on a free port; gives its URL and pid."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise SystemExit("bench: redis-server is missing (apt-get install redis-server)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+            + ["--appendonly", "no", "--loglevel", "warning"],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield f"redis://127.0.0.1:{port}", process.pid
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def environment(system: str, redis_url: str, folder: str) -> dict[str, str]:
+    """The variables that make ``bench_tasks`` speak for a system."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY_", "UMBEL_"))}
+    url = f"sqlite:///{folder}/bench.db" if system == "umbel-sqlite" else f"{redis_url}/0"
+    env |= {
+        "BENCH_SYSTEM": "celery" if system == "celery" else "umbel",
+        "BENCH_BROKER": url,
+        "BENCH_BACKEND": url,
+        "PYTHONPATH": str(HERE),
+    }
+    return env
+
+
+class Worker:
+    """A worker with two children at its system's defaults."""
+
+    def __init__(self, system: str, env: dict[str, str], folder: str, *arguments: str) -> None:
+        package = "celery" if system == "celery" else "umbel"
+        self.log = Path(folder) / f"worker-{system}-{time.monotonic_ns()}.log"
+        self.started = time.perf_counter()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", package, "-A", "bench_tasks", "worker"]
+                + (list(arguments) or ["-c", "2"]),
+                env=env,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop(self) -> None:
+        """Warm, then by force."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def pids(self) -> list[int]:
+        """The worker and all below it."""
+        return family(self.process.pid)
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += family(int(child))
+    return found
+
+
+def cpu_s(pids: list[int]) -> float:
+    """CPU seconds that processes have used, by clock ticks."""
+    used = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used += int(fields[11]) + int(fields[12])
+    return used / TICKS
+
+
+def pss_mb(pids: list[int]) -> float:
+    """Proportional set size, in MB."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    return total / 1024

@@ -1,0 +1,365 @@
+"""One process that runs tasks: it claims, runs and settles by itself.
+
+Theory of operation. A child is one consumer. Its loop is *claim a batch - run - settle*, and the
+settlements of one batch travel in the same write as the claim of the next. A task is, at any
+moment, in one of these places:
+
+- *leased and not begun*: its token lies in the give-back pipe of the slot. The child takes a token
+  out before it begins; the supervisor may take out the rest first, and releases it at the broker.
+  A crash here costs nothing: the message goes back uncounted;
+- *running*: its token stands in the slot's lane. A crash counts one delivery for it;
+- *ended, settlement pending*: in ``pending`` only. A crash here repeats the task (at least once),
+  so pending settlements are written before anything that is not known to be short begins.
+
+What runs beside plain functions (threads; later an event loop) replaces only the middle part: see
+``threads.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Protocol
+
+from umbel.app import logs, signals
+from umbel.app.app import App
+from umbel.app.execution import Plan, execute
+from umbel.model.clock import monotonic_ns
+from umbel.model.errors import LeaseLost, SoftTimeLimitExceeded
+from umbel.model.lease import Lease
+from umbel.model.outcome import Failed, Outcome
+from umbel.model.settlement import Fate, Settlement
+from umbel.wire import serializers
+from umbel.worker import report
+from umbel.worker.consumer import Consumer
+from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
+from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED, ChildOptions
+from umbel.worker.pace import BUDGET_S, Pace
+from umbel.worker.settler import Settler
+
+logger = logging.getLogger(__name__)
+
+# How long an idle child sleeps at most before it looks at its queues again: the backstop for a
+# wake-up that the network swallowed.
+IDLE_S = 60.0
+
+
+class Slot(Protocol):
+    """What a child tells its supervisor, through shared memory and a pipe."""
+
+    def open_epoch(self) -> int: ...
+
+    def consumer(self, worker: str) -> str: ...
+
+    def offer(self, tokens: Sequence[int]) -> None: ...
+
+    def take(self) -> int | None: ...
+
+    def begin(
+        self, token: int, soft_s: float | None, hard_s: float | None, lane: int = 0
+    ) -> None: ...
+
+    def end(self, lane: int = 0) -> None: ...
+
+    def add_done(self, number: int) -> None: ...
+
+    def note_due(self, unix_s: float) -> None: ...
+
+    def mark_ready(self) -> None: ...
+
+
+class Child:
+    """What the loops of all pools share: plans, intake, settler, consumer, stopping."""
+
+    def __init__(self, app: App, options: ChildOptions, slot: Slot) -> None:
+        self.app = app
+        self.options = options
+        self.slot = slot
+        self.is_stopping = False
+        self.done = 0
+        self._plans: dict[str, Plan] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        conf = app.conf
+        accept = serializers.content_types(conf.accept_content)
+        result_accept = serializers.content_types(conf.result_accept_content or conf.accept_content)
+        self.pair = app.open_pair()
+        self.intake = Intake(
+            app,
+            self.plan_of,
+            hostname=options.hostname,
+            accept=accept,
+            timezone=zone_of(conf),
+        )
+        self.settler = Settler(app, self.pair.store, result_accept)
+        self.consumer = Consumer(
+            self.pair,
+            slot,
+            worker=options.worker,
+            queues=options.queues,
+            lease_s=options.lease_s,
+            wake_fd=self._wake_read,
+            is_stopping=lambda: self.is_stopping,
+        )
+
+    def stop(self) -> None:
+        """Claim nothing more; from a signal handler or another thread."""
+        self.is_stopping = True
+        self.wake()
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable after ``wake``."""
+        return self._wake_read
+
+    def wake(self) -> None:
+        """End a wait of the loop."""
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b"w")
+
+    def plan_of(self, name: str) -> Plan | None:
+        """How a task is run, worked out once per task."""
+        plan = self._plans.get(name)
+        if plan is None:
+            task = self.app.tasks.get(name)
+            if task is None:
+                return None
+            plan = self._plans[name] = Plan(task)
+        return plan
+
+    def limits_of(self, job: Job) -> tuple[float | None, float | None]:
+        """(soft, hard) seconds: of the message, the task, or this worker."""
+        hard, soft = job.request.timelimit or (None, None)
+        options = self.options
+        if hard is None:
+            hard = job.plan.time_limit if job.plan.time_limit is not None else options.time_limit
+        if soft is None:
+            soft = job.plan.soft_time_limit
+            if soft is None:
+                soft = options.soft_time_limit
+        return soft, hard
+
+    def settlement_of(self, admitted: Joined | Parked | Decided | Unreadable) -> Settlement:
+        """What is settled without running."""
+        if isinstance(admitted, Parked):
+            self.slot.note_due(admitted.due)
+            return self.settler.parked(admitted)
+        if isinstance(admitted, Joined):
+            return self.settler.settle_join(admitted)
+        if isinstance(admitted, Decided):
+            report.decided(admitted)
+            return self.settler.decided(admitted)
+        return self.settler.unreadable(admitted)
+
+    def is_used_up(self) -> bool:
+        """Whether this process has run its tasks, or has grown too large."""
+        options = self.options
+        if options.max_tasks is not None and self.done >= options.max_tasks:
+            return True
+        return options.max_memory_kib is not None and _resident_kib() > options.max_memory_kib
+
+    def attempt(self, job: Job, lane: int = 0) -> Outcome:
+        """Run one job, between ``begin`` and ``end`` in the slot."""
+        soft_s, hard_s = self.limits_of(job)
+        self.slot.begin(job.lease.token, soft_s, hard_s, lane)
+        started = monotonic_ns()
+        try:
+            outcome = execute(job.plan, job.request, job.args, job.kwargs)
+        except SoftTimeLimitExceeded as error:
+            # The signal came between two lines of ours, after the function had returned.
+            outcome = Failed(error, f"SoftTimeLimitExceeded: {error}\n")
+        finally:
+            self.slot.end(lane)
+        self.done += 1
+        self.slot.add_done(1)
+        report.ended(job, outcome, (monotonic_ns() - started) / 1e9)
+        return outcome
+
+    def close(self) -> None:
+        """Leave the broker, giving back what is held."""
+        try:
+            self.consumer.retire()
+        finally:
+            if self.pair.broker is not None:
+                self.pair.broker.close()
+            if self.pair.store is not None:
+                self.pair.store.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+
+class Inline:
+    """The loop of prefork and solo: one task at a time, in this thread."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.pending: list[Settlement] = []
+        self.pending_since_ns = 0
+        most = child.options.prefetch_multiplier
+        self.pace = Pace(most) if most else Pace()
+
+    def serve(self) -> int:
+        """Run until told to stop; gives the exit code."""
+        child = self.child
+        child.consumer.enlist()
+        child.slot.mark_ready()
+        while not child.is_stopping:
+            if child.is_used_up():
+                self._flush()
+                return EXIT_RECYCLED
+            try:
+                pending, self.pending = self.pending, []
+                leases = child.consumer.exchange(pending, self.pace.limit)
+                if leases:
+                    self._run_batch(leases)
+                elif not self.pending:
+                    child.consumer.idle(IDLE_S)
+            except LeaseLost:
+                self.pending = []
+                while child.slot.take() is not None:
+                    pass
+        self._flush()
+        return EXIT_STOPPED
+
+    def _run_batch(self, leases: list[Lease]) -> None:
+        child = self.child
+        jobs = self._jobs_of(leases)
+        if not jobs:
+            return
+        if len(jobs) > 1:
+            child.slot.offer([job.lease.token for job in jobs[1:]])
+        started = monotonic_ns()
+        ran = 0
+        for job in jobs:
+            if ran and child.slot.take() != job.lease.token:
+                # The supervisor took the rest of the batch, and gave it back.
+                break
+            if child.is_stopping or (child.options.max_tasks and child.is_used_up()):
+                self._hand_back(jobs[ran:])
+                break
+            self._run(job)
+            ran += 1
+        self.pace.adapt(ran, (monotonic_ns() - started) / 1e9)
+
+    def _jobs_of(self, leases: list[Lease]) -> list[Job]:
+        """Decode a batch, settle what need not run, and cut it behind the first slow task."""
+        jobs: list[Job] = []
+        for place, lease in enumerate(leases):
+            admitted = self.child.intake.admit(lease)
+            if not isinstance(admitted, Job):
+                self._add(self.child.settlement_of(admitted))
+                continue
+            jobs.append(admitted)
+            if not self.pace.is_short(admitted.plan.name):
+                self._return([behind.token for behind in leases[place + 1 :]])
+                break
+        return jobs
+
+    def _hand_back(self, jobs: list[Job]) -> None:
+        """Return jobs that have not begun; the token of the first one is out of the pipe."""
+        tokens = [jobs[0].lease.token]
+        for _ in jobs[1:]:
+            token = self.child.slot.take()
+            if token is None:
+                break
+            tokens.append(token)
+        self._return(tokens)
+
+    def _return(self, tokens: list[int]) -> None:
+        # Newest first, so that the oldest is at the consuming end when all are back.
+        for token in reversed(tokens):
+            self._add(Settlement(token, Fate.RETURN))
+
+    def _run(self, job: Job) -> None:
+        name = job.plan.name
+        if self.pending and (not self.pace.is_short(name) or self._is_pending_old()):
+            self._flush()
+        report.received(job)
+        started = monotonic_ns()
+        outcome = self.child.attempt(job)
+        self.pace.ran(name, (monotonic_ns() - started) / 1e9)
+        self._add(self.child.settler.settle(job, outcome))
+
+    def _hand_back(self, jobs: list[Job], first_is_taken: bool) -> None:
+        for place, job in enumerate(jobs):
+            if (place or not first_is_taken) and self.child.slot.take() is None and place:
+                break
+            self._add(Settlement(job.lease.token, Fate.RETURN))
+
+    def _add(self, settlement: Settlement) -> None:
+        if not self.pending:
+            self.pending_since_ns = monotonic_ns()
+        self.pending.append(settlement)
+
+    def _is_pending_old(self) -> bool:
+        return monotonic_ns() - self.pending_since_ns > BUDGET_S * 1e9
+
+    def _flush(self) -> None:
+        pending, self.pending = self.pending, []
+        if pending:
+            self.child.consumer.exchange(pending, 0, holding=1)
+
+
+def run(app: App, options: ChildOptions, slot: Slot) -> int:
+    """The life of a child process; gives its exit code."""
+    logs.set_process_name(_process_name(options))
+    child = Child(app, options, slot)
+    _install_signals(child)
+    signals.worker_process_init.send(sender=None)
+    try:
+        return serve(child)
+    finally:
+        child.close()
+        signals.worker_process_shutdown.send(
+            sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED
+        )
+
+
+def serve(child: Child) -> int:
+    """Run the loop of the child's pool."""
+    if child.options.pool == "threads":
+        from umbel.worker.threads import Threads
+
+        return Threads(child).serve()
+    return Inline(child).serve()
+
+
+def _process_name(options: ChildOptions) -> str:
+    # Celery's names, which log parsers know; solo and threads run in the main process there.
+    if options.pool == "prefork":
+        return f"ForkPoolWorker-{options.number + 1}"
+    return "MainProcess"
+
+
+def _install_signals(child: Child) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        child.stop()
+
+    def soft_limit(number: int, frame: FrameType | None) -> None:
+        # The supervisor sends it only while the token stands in the lane; one that comes late
+        # meets no running task and is nobody's.
+        if execute_is_running():
+            raise SoftTimeLimitExceeded()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, soft_limit)
+
+
+def execute_is_running() -> bool:
+    """Whether user code runs in this thread."""
+    from umbel.model.request import running
+
+    return bool(running.get())
+
+
+def _resident_kib() -> int:
+    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform != "darwin" else int(peak) // 1024

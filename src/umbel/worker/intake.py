@@ -1,0 +1,183 @@
+"""What a lease turns out to be: a job to run, or something that is settled without running.
+
+Nothing that arrives may end the worker. Bytes that can't be understood, unknown tasks and refused
+content go to the dead letters with their cause, and where an id can be read the caller is told by
+a FAILURE record. What is not due yet is parked; what has expired is revoked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Container
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+from umbel.app.app import App
+from umbel.app.execution import Plan
+from umbel.model.clock import parse_iso8601, unix_s
+from umbel.model.errors import (
+    InvalidTaskError,
+    NotRegistered,
+    SerializationError,
+    UmbelError,
+)
+from umbel.model.join import JOIN_TASK
+from umbel.model.lease import Lease
+from umbel.model.outcome import Failed, Outcome, Revoked
+from umbel.model.request import Request
+from umbel.wire import envelope, protocol
+from umbel.worker import verdicts
+
+# Celery's logger for this line, which users' logging settings name.
+logger = logging.getLogger("celery.worker.strategy")
+
+
+class Job(NamedTuple):
+    """A task to run."""
+
+    lease: Lease
+    request: Request
+    args: list[Any]
+    kwargs: dict[str, Any]
+    plan: Plan
+
+
+class Joined(NamedTuple):
+    """A join whose last part was counted: send its body."""
+
+    lease: Lease
+    request: Request
+    kwargs: dict[str, Any]
+
+
+class Parked(NamedTuple):
+    """Not due yet."""
+
+    lease: Lease
+    due: float
+
+
+class Decided(NamedTuple):
+    """Ended without running; ``cause`` makes a dead letter of it."""
+
+    lease: Lease
+    request: Request
+    outcome: Outcome
+    cause: str
+
+
+class Unreadable(NamedTuple):
+    """Not even an id can be read."""
+
+    lease: Lease
+    cause: str
+
+
+Admitted = Job | Joined | Parked | Decided | Unreadable
+
+
+class Intake:
+    """Decodes leases, once, in the process that will run them."""
+
+    def __init__(
+        self,
+        app: App,
+        plans: Callable[[str], Plan | None],
+        *,
+        hostname: str,
+        accept: Container[str],
+        timezone: tzinfo,
+    ) -> None:
+        self._app = app
+        self._plans = plans
+        self._hostname = hostname
+        self._accept = accept
+        self._timezone = timezone
+
+    def admit(self, lease: Lease) -> Admitted:
+        """What is to be done with a lease."""
+        try:
+            request, args, kwargs = protocol.read(lease.raw, self._accept)
+        except UmbelError as error:
+            return self._refused(lease, error)
+        request.__dict__["hostname"] = self._hostname
+        if lease.redelivered:
+            self._mark_redelivered(request)
+        if lease.verdict is not None:
+            outcome, cause = verdicts.outcome_of(lease.verdict)
+            return Decided(lease, request, outcome, cause)
+        if request.task == JOIN_TASK:
+            return Joined(lease, request, kwargs)
+        plan = self._plans(request.task or "")
+        if plan is None:
+            return self._unregistered(lease, request)
+        if request.eta is not None or request.expires is not None:
+            early = self._not_now(lease, request)
+            if early is not None:
+                return early
+        return Job(lease, request, args, kwargs, plan)
+
+    def _not_now(self, lease: Lease, request: Request) -> Parked | Decided | None:
+        try:
+            expires = self._moment(request.expires)
+            eta = self._moment(request.eta)
+        except (ValueError, TypeError) as error:
+            return self._refused(
+                lease, InvalidTaskError(f"eta and expires must be ISO 8601 dates: {error}")
+            )
+        now = unix_s()
+        if expires is not None and expires.timestamp() <= now:
+            logger.info("Discarding revoked task: %s[%s]", request.task, request.id)
+            return Decided(lease, request, Revoked("expired"), "")
+        if eta is not None and eta.timestamp() > now:
+            return Parked(lease, eta.timestamp())
+        return None
+
+    def _moment(self, written: Any) -> datetime | None:
+        if written is None:
+            return None
+        found = written if isinstance(written, datetime) else parse_iso8601(written)
+        # A time without an offset is in the worker's timezone (WIRE section 3).
+        return found if found.tzinfo is not None else found.replace(tzinfo=self._timezone)
+
+    def _mark_redelivered(self, request: Request) -> None:
+        delivery_info = dict(request.delivery_info or {})
+        delivery_info["redelivered"] = True
+        request.delivery_info = delivery_info
+
+    def _unregistered(self, lease: Lease, request: Request) -> Decided:
+        error = NotRegistered(request.task)
+        cause = (
+            f"task {request.task!r} is not registered on this worker; does its app import the "
+            "module that defines it (include=, imports, autodiscover_tasks)?"
+        )
+        logger.error(
+            "Received unregistered task of type %r. The message is kept in the dead letters: %s",
+            request.task,
+            cause,
+        )
+        return Decided(lease, request, Failed(error, f"{cause}\n", internal=True), cause)
+
+    def _refused(self, lease: Lease, error: UmbelError) -> Decided | Unreadable:
+        cause = f"{type(error).__name__}: {error}"
+        logger.error("Received a message that can't be run; it is a dead letter now: %s", cause)
+        try:
+            request = protocol.request_of(envelope.decode(lease.raw))
+        except (SerializationError, InvalidTaskError):
+            return Unreadable(lease, cause)
+        if not isinstance(request.id, str):
+            return Unreadable(lease, cause)
+        request.hostname = self._hostname
+        return Decided(lease, request, Failed(error, f"{cause}\n", internal=True), cause)
+
+
+def zone_of(conf: Any) -> tzinfo:
+    """The timezone of dates that have no offset: the app's ``timezone``, else UTC."""
+    name = conf.timezone
+    if not name:
+        return UTC
+    if isinstance(name, tzinfo):
+        return name
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(str(name))

@@ -1,0 +1,108 @@
+"""The worker's log lines about tasks, in Celery's forms, so that existing parsers read them.
+
+``Task tasks.add[id] received``, ``Task tasks.add[id] succeeded in 0.001s: 4`` and their kin, under
+Celery's logger names. Below their level they cost one comparison a task.
+https://docs.celeryq.dev/en/stable/userguide/workers.html
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import assert_never
+
+from umbel.model.outcome import (
+    Failed,
+    Ignored,
+    Outcome,
+    Rejected,
+    Replaced,
+    Retried,
+    Revoked,
+    Succeeded,
+)
+from umbel.wire.preview import preview
+from umbel.worker.intake import Decided, Job
+
+received_log = logging.getLogger("celery.worker.strategy")
+ended_log = logging.getLogger("celery.app.trace")
+
+
+def received(job: Job) -> None:
+    """A task was taken on."""
+    if received_log.isEnabledFor(logging.INFO):
+        request = job.request
+        received_log.info(
+            "Task %s[%s] received",
+            request.shadow or request.task,
+            request.id,
+            extra={"event": "task-received", "task_id": request.id, "task_name": request.task},
+        )
+
+
+def ended(job: Job, outcome: Outcome, runtime_s: float) -> None:
+    """A task has ended, in whichever way."""
+    if type(outcome) is Succeeded and not ended_log.isEnabledFor(logging.INFO):
+        return
+    request = job.request
+    name = request.shadow or request.task
+    extra = {"task_id": request.id, "task_name": request.task, "runtime": runtime_s}
+    match outcome:
+        case Succeeded():
+            ended_log.info(
+                "Task %s[%s] succeeded in %ss: %s",
+                name,
+                request.id,
+                runtime_s,
+                preview(outcome.value),
+                extra={**extra, "event": "task-succeeded"},
+            )
+        case Failed():
+            extra["event"] = "task-failed"
+            if job.plan.throws and isinstance(outcome.error, job.plan.throws):
+                ended_log.info(
+                    "Task %s[%s] raised expected: %s",
+                    name,
+                    request.id,
+                    preview(outcome.error),
+                    extra=extra,
+                )
+            else:
+                ended_log.error(
+                    "Task %s[%s] raised unexpected: %s\n%s",
+                    name,
+                    request.id,
+                    preview(outcome.error),
+                    outcome.traceback,
+                    extra=extra,
+                )
+        case Retried():
+            extra["event"] = "task-retried"
+            ended_log.info("Task %s[%s] retry: %s", name, request.id, outcome.message, extra=extra)
+        case Rejected():
+            extra["event"] = "task-rejected"
+            ended_log.warning(
+                "Task %s[%s] rejected: %s (requeue=%s)",
+                name,
+                request.id,
+                outcome.reason,
+                outcome.requeue,
+                extra=extra,
+            )
+        case Ignored():
+            ended_log.info("Task %s[%s] ignored", name, request.id, extra=extra)
+        case Replaced():
+            ended_log.info("Task %s[%s] replaced", name, request.id, extra=extra)
+        case Revoked():
+            ended_log.info("Task %s[%s] revoked: %s", name, request.id, outcome.reason, extra=extra)
+        case _:
+            assert_never(outcome)
+
+
+def decided(decision: Decided) -> None:
+    """Something ended without running here."""
+    request, outcome = decision.request, decision.outcome
+    name = request.shadow or request.task
+    if isinstance(outcome, Failed):
+        ended_log.error("Task %s[%s] failed: %s", name, request.id, preview(outcome.error))
+    elif isinstance(outcome, Revoked):
+        ended_log.info("Task %s[%s] revoked: %s", name, request.id, outcome.reason)

@@ -1,0 +1,303 @@
+"""From the outcome of an attempt to its settlement: every consequence, as finished bytes.
+
+The canvas says what follows (``continuation.after``), this room encodes it: records, the messages
+of successors, chord parts with the claim that the last of them becomes. Nothing here talks to a
+server except ``settle_join``, which reads the parts that it is to join.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback as tracebacks
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
+
+from umbel.app.app import App
+from umbel.canvas import continuation
+from umbel.model import states
+from umbel.model.call import Call
+from umbel.model.clock import utc_now
+from umbel.model.errors import ChordError, EncodeError, Reject
+from umbel.model.join import JOIN_TASK, JoinClosing, JoinOpening, JoinPart
+from umbel.model.message import Message
+from umbel.model.outcome import (
+    Failed,
+    Ignored,
+    Outcome,
+    Rejected,
+    Replaced,
+    Retried,
+    Revoked,
+    Succeeded,
+)
+from umbel.model.record import Document, Record
+from umbel.model.request import Request
+from umbel.model.settlement import Fate, Settlement
+from umbel.ports.store import Store
+from umbel.wire import records
+from umbel.worker import verdicts
+from umbel.worker.intake import Decided, Job, Joined, Parked, Unreadable
+
+logger = logging.getLogger(__name__)
+
+
+class Settler:
+    """Makes settlements for one child."""
+
+    def __init__(self, app: App, store: Store | None, accept: frozenset[str]) -> None:
+        conf = app.conf
+        self._app = app
+        self._store = store
+        self._accept = accept
+        self._serializer: str = conf.result_serializer
+        self._compression: str | None = conf.result_compression
+        self._is_extended = bool(conf.result_extended)
+        self._ttl_s = _seconds(conf.result_expires)
+        failure_ttl = getattr(conf, "result_failure_expires", None)
+        self._failure_ttl_s = self._ttl_s if failure_ttl is None else _seconds(failure_ttl)
+
+    def settle(self, job: Job, outcome: Outcome) -> Settlement:
+        """The settlement of a job that has run."""
+        plan = job.plan
+        request = job.request
+        ignored = request.ignore_result
+        is_kept = self._store is not None and not (
+            plan.ignore_result if ignored is None else ignored
+        )
+        keeps_errors = is_kept or (self._store is not None and plan.store_errors_even_if_ignored)
+        if type(outcome) is Succeeded:
+            return self._succeeded(job, outcome, is_kept)
+        return self._ended(job.lease.token, request, outcome, is_kept, keeps_errors, "")
+
+    def decided(self, decided: Decided) -> Settlement:
+        """The settlement of something that ended without running."""
+        request = decided.request
+        is_kept = self._store is not None and request.ignore_result is not True
+        return self._ended(
+            decided.lease.token, request, decided.outcome, is_kept, is_kept, decided.cause
+        )
+
+    def parked(self, parked: Parked) -> Settlement:
+        """Back to the broker until it is due."""
+        return Settlement(parked.lease.token, Fate.PARK, due=parked.due)
+
+    def unreadable(self, unreadable: Unreadable) -> Settlement:
+        """A dead letter without any id."""
+        return Settlement(unreadable.lease.token, Fate.DEAD, cause=unreadable.cause)
+
+    def settle_join(self, joined: Joined) -> Settlement:
+        """Send the body of a join whose parts are all there, or fail it."""
+        group_id, body = joined.kwargs["group_id"], joined.kwargs["body"]
+        if self._store is None:
+            return Settlement(
+                joined.lease.token, Fate.DEAD, cause="a chord needs a result backend to join"
+            )
+        stored = self._store.parts(group_id)
+        if not stored:
+            # Another holder of the same claim has sent the body and closed the join.
+            return Settlement(joined.lease.token)
+        parts = [records.decode_part(part, self._serializer, self._accept) for part in stored]
+        steps = continuation.after_join(
+            group_id,
+            body,
+            parts,
+            joined.request,
+            new_id=self._app.new_id,
+            tasks=self._app.tasks,
+        )
+        failed = next((value for _, state, value in parts if state != states.SUCCESS), None)
+        closing = JoinClosing(group_id, failed is not None)
+        error = steps.error or ChordError(f"a member of chord {group_id} failed")
+        trace = _text_of(error) if failed is not None else ""
+        self._run_in_place(steps)
+        return self._with_steps(
+            Settlement(joined.lease.token, closes=(closing,)),
+            joined.request,
+            steps,
+            (),
+            error,
+            trace,
+        )
+
+    def _succeeded(self, job: Job, outcome: Succeeded, is_kept: bool) -> Settlement:
+        request = job.request
+        steps = continuation.after(
+            request, outcome, new_id=self._app.new_id, tasks=self._app.tasks
+        )
+        documents: tuple[Document, ...] = ()
+        if is_kept:
+            children = [*(request._children or ()), *steps.children]
+            try:
+                documents = (
+                    self._document(request, states.SUCCESS, outcome.value, None, children),
+                )
+            except EncodeError as error:
+                failed = Failed(error, _text_of(error))
+                return self._ended(job.lease.token, request, failed, True, True, "")
+        if steps is continuation.NOTHING:
+            return Settlement(job.lease.token, Fate.DONE, documents)
+        try:
+            return self._with_steps(
+                Settlement(job.lease.token), request, steps, documents, None, ""
+            )
+        except EncodeError as error:
+            # The value can't be passed on (to a callback, the next step, the chord).
+            failed = Failed(error, _text_of(error))
+            return self._ended(job.lease.token, request, failed, is_kept, True, "")
+
+    def _ended(
+        self,
+        token: int,
+        request: Request,
+        outcome: Outcome,
+        is_kept: bool,
+        keeps_errors: bool,
+        cause: str,
+    ) -> Settlement:
+        error: BaseException | None = None
+        trace = ""
+        state = ""
+        match outcome:
+            case Succeeded() | Ignored() | Replaced():
+                pass
+            case Failed():
+                error, trace, state = outcome.error, outcome.traceback, states.FAILURE
+            case Revoked():
+                error, state = verdicts.revoked_error(outcome.reason), states.REVOKED
+            case Retried():
+                error, trace, state = outcome.error, outcome.traceback, states.RETRY
+            case Rejected():
+                if outcome.requeue:
+                    return Settlement(token, Fate.REQUEUE)
+                error, state = Reject(outcome.reason), states.FAILURE
+                cause = cause or f"rejected by the task: {outcome.reason}"
+            case _:
+                assert_never(outcome)
+        steps = continuation.after(
+            request, outcome, new_id=self._app.new_id, tasks=self._app.tasks
+        )
+        self._run_in_place(steps)
+        documents: tuple[Document, ...] = ()
+        if state and (keeps_errors if state == states.FAILURE else is_kept):
+            children = [*(request._children or ()), *steps.children]
+            documents = (self._document(request, state, error, trace or None, children),)
+        fate = Fate.DEAD if cause else Fate.DONE
+        settlement = Settlement(token, fate, cause=cause)
+        return self._with_steps(settlement, request, steps, documents, error, trace)
+
+    def _with_steps(
+        self,
+        settlement: Settlement,
+        request: Request,
+        steps: continuation.Steps,
+        documents: tuple[Document, ...],
+        error: BaseException | None,
+        trace: str,
+    ) -> Settlement:
+        messages, opens = self._composed(steps.sends)
+        later = tuple(
+            self._document(
+                Request(id=step.task_id, group=step.group_id, parent_id=step.parent_id),
+                states.FAILURE,
+                error,
+                trace or None,
+                [],
+            )
+            for step in steps.failures
+            if self._store is not None
+        )
+        return settlement._replace(
+            documents=documents + later,
+            messages=tuple(messages),
+            opens=tuple(opens),
+            parts=tuple(self._part(part, request) for part in steps.parts),
+            grows=tuple(steps.grows),
+        )
+
+    def _composed(
+        self, sends: Iterable[Call | JoinOpening]
+    ) -> tuple[list[Message], list[JoinOpening]]:
+        messages: list[Message] = []
+        opens: list[JoinOpening] = []
+        for item in sends:
+            if isinstance(item, JoinOpening):
+                opens.append(item)
+            else:
+                messages.append(self._app.publisher.compose(item))
+        return messages, opens
+
+    def _part(self, part: continuation.Part, request: Request) -> JoinPart:
+        delivery = request.delivery_info or {}
+        claim = Call(
+            task=JOIN_TASK,
+            args=(),
+            kwargs={"group_id": part.group_id, "body": part.body},
+            id=f"join-{part.group_id}",
+            root_id=request.root_id,
+            parent_id=request.id,
+            options={"queue": delivery.get("routing_key") or None, "ignore_result": True},
+        )
+        return JoinPart(
+            part.group_id,
+            part.task_id,
+            part.position,
+            records.encode_part(part.task_id, part.state, part.value, self._serializer),
+            self._app.publisher.compose(claim),
+        )
+
+    def _run_in_place(self, steps: continuation.Steps) -> None:
+        for call in steps.in_place:
+            try:
+                self._app.tasks[call.name](call.request, call.exc, call.traceback)
+            except Exception:  # user code: an error callback must not undo the settlement
+                logger.exception("error callback %s of task %s raised", call.name, call.request.id)
+
+    def _document(
+        self,
+        request: Request,
+        state: str,
+        result: Any,
+        trace: str | None,
+        children: Sequence[Any],
+    ) -> Document:
+        is_ready = state in states.READY_STATES
+        record = Record(
+            task_id=request.id or "",
+            status=state,
+            result=result,
+            traceback=trace,
+            children=children,
+            date_done=utc_now().isoformat() if is_ready else None,
+            group_id=request.group,
+            parent_id=request.parent_id,
+            extended=self._extended(request) if self._is_extended else None,
+        )
+        data = records.encode_record(record, self._serializer, self._compression)
+        ttl_s = self._failure_ttl_s if state == states.FAILURE else self._ttl_s
+        return Document(record.task_id, state, data, ttl_s)
+
+    def _extended(self, request: Request) -> dict[str, Any]:
+        delivery = request.delivery_info or {}
+        extended = {
+            "name": request.task,
+            "args": request.args,
+            "kwargs": request.kwargs,
+            "worker": request.hostname,
+            "retries": request.retries,
+            "queue": delivery.get("routing_key"),
+        }
+        if request.stamped_headers:
+            extended["stamped_headers"] = request.stamped_headers
+            extended.update(request.stamps or {})
+        return extended
+
+
+def _seconds(setting: Any) -> float | None:
+    # result_expires: seconds, a timedelta, or None and 0 for ever.
+    if setting is None:
+        return None
+    return float(setting.total_seconds() if hasattr(setting, "total_seconds") else setting)
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(tracebacks.format_exception(error))

@@ -1,0 +1,138 @@
+"""The threads pool: one child process, many tasks at once.
+
+The child's own thread claims, decodes and settles; the pool's threads only run. A batch is never
+larger than the number of free threads, so nothing waits here behind a slow task.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import select
+import threading
+from collections import deque
+from typing import NamedTuple
+
+from umbel.model.errors import LeaseLost
+from umbel.model.lease import Lease
+from umbel.model.outcome import Outcome
+from umbel.model.settlement import Settlement
+from umbel.worker import report
+from umbel.worker.child import IDLE_S, Child
+from umbel.worker.intake import Job
+from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
+
+logger = logging.getLogger(__name__)
+
+
+class Assigned(NamedTuple):
+    """A job on its way through a thread."""
+
+    job: Job
+    lane: int
+    # The identity that holds the lease: after a lost lease tokens of the old one mean nothing.
+    consumer: str
+
+
+class Threads:
+    """The loop of the threads pool."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.free_lanes = list(range(child.options.threads - 1, -1, -1))
+        self.running = 0
+        self._todo: queue.SimpleQueue[Assigned | None] = queue.SimpleQueue()
+        # Filled by the threads, emptied by the loop; deque's append and popleft are atomic.
+        self._ended: deque[tuple[Assigned, Outcome]] = deque()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"umbel-task-{number}", daemon=True)
+            for number in range(child.options.threads)
+        ]
+
+    def serve(self) -> int:
+        """Run until told to stop; gives the exit code."""
+        child = self.child
+        child.consumer.enlist()
+        child.slot.mark_ready()
+        for thread in self._threads:
+            thread.start()
+        pending: list[Settlement] = []
+        exit_code = EXIT_STOPPED
+        while not child.is_stopping:
+            if child.is_used_up():
+                exit_code = EXIT_RECYCLED
+                break
+            pending += self._settlements()
+            wanted = len(self.free_lanes)
+            try:
+                settling, pending = pending, []
+                if not wanted and not settling:
+                    self._await_an_end()
+                    continue
+                leases = child.consumer.exchange(settling, wanted, holding=self.running)
+            except LeaseLost:
+                continue
+            pending += self._assign(leases)
+            if not leases and not pending and not self._ended:
+                if wanted:
+                    child.consumer.idle(IDLE_S)
+        self._finish(pending)
+        return exit_code
+
+    def _assign(self, leases: list[Lease]) -> list[Settlement]:
+        settled: list[Settlement] = []
+        for lease in leases:
+            admitted = self.child.intake.admit(lease)
+            if not isinstance(admitted, Job):
+                settled.append(self.child.settlement_of(admitted))
+                continue
+            report.received(admitted)
+            self.running += 1
+            assigned = Assigned(admitted, self.free_lanes.pop(), self.child.consumer.name)
+            self._todo.put(assigned)
+        return settled
+
+    def _work(self) -> None:
+        while True:
+            assigned = self._todo.get()
+            if assigned is None:
+                return
+            outcome = self.child.attempt(assigned.job, assigned.lane)
+            self._ended.append((assigned, outcome))
+            self.child.wake()
+
+    def _settlements(self) -> list[Settlement]:
+        settlements: list[Settlement] = []
+        while self._ended:
+            assigned, outcome = self._ended.popleft()
+            self.running -= 1
+            self.free_lanes.append(assigned.lane)
+            if assigned.consumer != self.child.consumer.name:
+                logger.warning(
+                    "task %s ended after its lease was lost; it runs elsewhere",
+                    assigned.job.request.id,
+                )
+                continue
+            settlements.append(self.child.settler.settle(assigned.job, outcome))
+        return settlements
+
+    def _await_an_end(self) -> None:
+        select.select([self.child.wake_fd], [], [])
+        self.child.consumer.clear_wake()
+
+    def _finish(self, pending: list[Settlement]) -> None:
+        """Let what runs end, and settle it."""
+        while self.running or pending:
+            pending += self._settlements()
+            try:
+                if pending:
+                    settling, pending = pending, []
+                    self.child.consumer.exchange(settling, 0, holding=self.running)
+            except LeaseLost:
+                continue
+            if self.running and not self._ended:
+                self._await_an_end()
+        for _ in self._threads:
+            self._todo.put(None)
+        for thread in self._threads:
+            thread.join()

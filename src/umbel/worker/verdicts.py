@@ -1,0 +1,61 @@
+"""Outcomes that somebody else decided: the supervisor that killed, the sweep that gave up.
+
+A verdict is stored with the lease in the broker; the next child that claims carries it out, with
+every consequence (record, error callbacks, chain, chord), without running the task. It is a small
+JSON object, so that a person can read it in the broker:
+``{"kind": "TimeLimitExceeded", "text": "...", "args": [60.0], "dead": false}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from umbel.model.errors import TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from umbel.model.outcome import Failed, Outcome, Revoked
+
+WORKER_LOST = "WorkerLost"
+TIME_LIMIT = "TimeLimitExceeded"
+TERMINATED = "Terminated"
+KINDS = (WORKER_LOST, TIME_LIMIT, TERMINATED)
+
+
+def encode(kind: str, text: str = "", args: Sequence[Any] = (), *, dead: bool = False) -> bytes:
+    """The bytes of a verdict. ``dead``: the message goes to the dead letters as well."""
+    if kind not in KINDS:
+        raise ValueError(f"verdict kind {kind!r}; wanted one of {', '.join(KINDS)}")
+    return json.dumps({"kind": kind, "text": text, "args": list(args), "dead": dead}).encode()
+
+
+def poison(max_deliveries: int) -> bytes:
+    """The verdict for a message whose process died each time that it ran."""
+    return encode(
+        WORKER_LOST,
+        f"its process died {max_deliveries} times while it ran (task_max_deliveries)",
+        dead=True,
+    )
+
+
+def outcome_of(verdict: bytes) -> tuple[Outcome, str]:
+    """The outcome to carry out, and the cause if the message is to be a dead letter (else "")."""
+    found = json.loads(verdict)
+    kind, text, args = found["kind"], found["text"], found["args"]
+    cause = f"{kind}: {text}" if found["dead"] else ""
+    if kind == TIME_LIMIT:
+        limit: BaseException = TimeLimitExceeded(*args)
+        return Failed(limit, _no_frames(limit), internal=True), cause
+    if kind == TERMINATED:
+        return Revoked("terminated", text or None), cause
+    lost = WorkerLostError(text)
+    return Failed(lost, _no_frames(lost), internal=True), cause
+
+
+def _no_frames(error: BaseException) -> str:
+    # The frames died with their process; Celery's readers expect a text all the same.
+    return f"{type(error).__name__}: {error}\n"
+
+
+def revoked_error(reason: str) -> TaskRevokedError:
+    """The exception that a REVOKED record holds."""
+    return TaskRevokedError(reason)
