@@ -22,6 +22,9 @@ class Fate(IntEnum):
     PARK = 2  # into the due set, until ``due``
     DEAD = 3  # to the dead letters, with ``cause``
     RETURN = 4  # to the consuming end, served next, uncounted (not begun)
+    # Not an end: it stays leased, but is about to begin and must never begin again (at most once,
+    # ``acks_late=False``). If its process is lost it gets the verdict ``SweepPolicy.begun``.
+    BEGUN = 5
 
 
 class Settlement(NamedTuple):

@@ -31,6 +31,7 @@ class SweepPolicy(NamedTuple):
     interval_s: float  # how often sweeps come; one that is late by two gives everybody a new lease
     max_deliveries: int  # runs that may end with the death of the process
     poison: bytes  # the verdict for a message that has used them up
+    begun: bytes  # the verdict for a message that had begun and must not begin again (Fate.BEGUN)
 
 
 class Swept(NamedTuple):
@@ -126,7 +127,9 @@ class Broker(Protocol):
 
         A message in ``losses`` counts a delivery and goes to the lane (with its verdict, or with
         ``policy.poison`` once ``max_deliveries`` is reached) [a_death_counts_for_what_ran]; all
-        others go back to the consuming end, uncounted [bystanders_are_not_counted].
+        others go back to the consuming end, uncounted [bystanders_are_not_counted]. A message that
+        had begun at most once (``Fate.BEGUN``) goes to the lane with ``policy.begun`` instead, here
+        and in ``sweep`` [what_had_begun_is_not_run_again].
         """
         ...
 

@@ -37,6 +37,11 @@ def poison(max_deliveries: int) -> bytes:
     )
 
 
+def begun() -> bytes:
+    """The verdict for a task that had begun and was asked to run at most once."""
+    return encode(WORKER_LOST, "its process was lost after it had begun, and acks_late is False")
+
+
 def outcome_of(verdict: bytes) -> tuple[Outcome, str]:
     """The outcome to carry out, and the cause if the message is to be a dead letter (else "")."""
     found = json.loads(verdict)
