@@ -20,7 +20,12 @@ from umbel.model.states import EXCEPTION_STATES
 @click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this.")
 @click.pass_obj
 def result(
-    invocation: Invocation, task_id: str, task: str | None, traceback: bool, timeout: float | None
+    invocation: Invocation,
+    /,
+    task_id: str,
+    task: str | None,
+    traceback: bool,
+    timeout: float | None,
 ) -> None:
     """Wait for the task with TASK_ID and print what it returned.
 
@@ -49,7 +54,7 @@ def list_() -> None:
 @list_.command("tasks", cls=SectionCommand)
 @click.option("--builtin", is_flag=True, help="Also the tasks that every app has.")
 @click.pass_obj
-def tasks(invocation: Invocation, builtin: bool) -> None:
+def tasks(invocation: Invocation, /, builtin: bool) -> None:
     """The tasks of the app, one a line."""
     app = invocation.load_app()
     app.import_modules()
@@ -60,7 +65,7 @@ def tasks(invocation: Invocation, builtin: bool) -> None:
 
 @list_.command("queues", cls=SectionCommand)
 @click.pass_obj
-def queues(invocation: Invocation) -> None:
+def queues(invocation: Invocation, /) -> None:
     """The queues that the app consumes, and how many messages each has where."""
     app = invocation.load_app()
     _row("Queue", "ready", "due", "leased", "again")
@@ -76,7 +81,7 @@ def _row(name: str, *numbers: object) -> None:
 
 @list_.command("bindings", cls=SectionCommand)
 @click.pass_obj
-def bindings(invocation: Invocation) -> None:
+def bindings(invocation: Invocation, /) -> None:
     """The queues that the app consumes, with their exchanges and routing keys."""
     app = invocation.load_app()
     line = "{:<28} {:<28} {}"
@@ -94,7 +99,7 @@ def _binding(app: Any, name: str) -> tuple[str, str]:
 
 @click.command("report", cls=SectionCommand)
 @click.pass_obj
-def report(invocation: Invocation) -> None:
+def report(invocation: Invocation, /) -> None:
     """Print what a bug report should say: versions, engines, settings; no passwords."""
     app = invocation.load_app()
     app.import_modules()

@@ -20,8 +20,9 @@ from umbel.model.errors import NotBuiltYet
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
 # Options that belong before the name of the command, as in Celery since 5.0.
-GLOBAL_OPTIONS = ("-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config")
-GLOBAL_OPTIONS += ("--workdir", "-C", "--no-color", "-q", "--quiet")
+GLOBAL_OPTIONS = frozenset(
+    "-A --app -b --broker --result-backend --loader --config --workdir -C --no-color -q --quiet".split()
+)
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

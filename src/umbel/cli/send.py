@@ -56,6 +56,7 @@ from umbel.cli.options import (
 @click.pass_obj
 def call(
     invocation: Invocation,
+    /,
     name: str,
     args: list[Any] | None,
     kwargs: dict[str, Any] | None,
@@ -82,7 +83,7 @@ def call(
 @click.option("-X", "--exclude-queues", type=names, metavar="A,B", help="All queues but these.")
 @click.pass_obj
 def purge(
-    invocation: Invocation, force: bool, queues: str | None, exclude_queues: str | None
+    invocation: Invocation, /, force: bool, queues: str | None, exclude_queues: str | None
 ) -> None:
     """Delete all messages that wait in queues, due ones included. There is no undo.
 

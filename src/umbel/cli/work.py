@@ -7,7 +7,8 @@ in the app can stop it. What only the app can decide stays None in the options.
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -16,6 +17,8 @@ from umbel.cli.options import RefusedOption, SectionCommand, SectionOption, leve
 from umbel.cli.options import did_you_mean as near
 from umbel.model.errors import NotBuiltYet
 from umbel.worker.options import WorkerOptions
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 POOLS = ("prefork", "threads", "solo")
 POOL_ALIASES = {"processes": "prefork", "thread": "threads"}
@@ -59,11 +62,11 @@ def usable_cpus(quota_file: str = "/sys/fs/cgroup/cpu.max") -> int:
     return max(1, min(count, -(-int(quota) // int(period))))
 
 
-def _option(*names: str, section: str, **settings: Any) -> Any:
+def _option(*names: str, section: str, **settings: Any) -> Callable[[_F], _F]:
     return click.option(*names, cls=SectionOption, section=section, **settings)
 
 
-def _refused(*names: str, instead: str, **settings: Any) -> Any:
+def _refused(*names: str, instead: str, **settings: Any) -> Callable[[_F], _F]:
     return click.option(*names, cls=RefusedOption, instead=instead, **settings)
 
 
