@@ -1,0 +1,134 @@
+"""From the words behind ``-A`` to an app, and from package names to modules with tasks.
+
+A module that can't be found is our error, with what was looked for. A module that is found and
+breaks while it is imported is the user's: its own traceback comes through as it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from umbel.model.errors import ImproperlyConfigured
+
+
+def find_app(name: str) -> Any:
+    """The app that ``module``, ``package`` or ``module:attribute`` names.
+
+    In a module: what ``app`` or ``celery`` is, else the only app in it. In a package also the
+    same of its submodule ``celery``. Raises ``ImproperlyConfigured`` where there is none.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name)
+    if attribute:
+        return _attribute(module, attribute)
+    if not isinstance(module, ModuleType):
+        return module
+    found = _app_in(module)
+    if found is None and hasattr(module, "__path__"):
+        submodule = f"{module.__name__}.celery"
+        if importlib.util.find_spec(submodule) is not None:
+            found = _app_in(importlib.import_module(submodule))
+    if found is None:
+        raise ImproperlyConfigured(
+            f"module {module_name!r} has no app: looked for 'app', 'celery', and any Celery"
+            f" instance. Name it: {module_name}:NAME"
+        )
+    return found
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            # The module is there; something that it imports is not.
+            raise
+        parent, _, last = name.rpartition(".")
+        if parent and error.name == name:
+            # 'proj.celery.app', as Celery reads it too: the last part is an attribute.
+            holder = _import(parent)
+            if hasattr(holder, last):
+                return getattr(holder, last)
+        raise ImproperlyConfigured(
+            f"there is no module {error.name!r} (looked in {os.getcwd()} and on sys.path)"
+        ) from None
+
+
+def _attribute(module: Any, path: str) -> Any:
+    found = module
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ImproperlyConfigured(
+                f"module {module.__name__!r} has no attribute {part!r}; it has"
+                f" {', '.join(_app_names(module)) or 'no app'}"
+            )
+        found = getattr(found, part)
+    if isinstance(found, ModuleType):
+        inner = _app_in(found)
+        if inner is None:
+            raise ImproperlyConfigured(f"module {found.__name__!r} has no app")
+        return inner
+    return found
+
+
+def _is_app(value: Any) -> bool:
+    # By its doings, not its class: this room is below the one that defines it.
+    return hasattr(type(value), "send_task") and hasattr(type(value), "finalize")
+
+
+def _app_names(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if _is_app(value)]
+
+
+def _app_in(module: ModuleType) -> Any | None:
+    for name in ("app", "celery"):
+        value = getattr(module, name, None)
+        if _is_app(value):
+            return value
+        if isinstance(value, ModuleType) and value.__name__.startswith(module.__name__ + "."):
+            inner = _app_in(value)
+            if inner is not None:
+                return inner
+    names = _app_names(module)
+    return getattr(module, names[0]) if names else None
+
+
+def import_task_modules(packages: Iterable[str], related_name: str | None) -> list[ModuleType]:
+    """Import ``package.related_name`` of each package that has it (autodiscovery)."""
+    found = []
+    for package in packages:
+        module = _related(package, related_name)
+        if module is not None:
+            found.append(module)
+    return found
+
+
+def _related(package: str, related_name: str | None) -> ModuleType | None:
+    if not related_name:
+        return importlib.import_module(package)
+    try:
+        holder = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (
+            package == error.name or package.startswith(error.name + ".")
+        ):
+            raise
+        # 'proj.apps.ShopConfig', as Django lists apps: look beside the class.
+        parent = package.rpartition(".")[0]
+        if not parent:
+            raise
+        package, holder = parent, importlib.import_module(parent)
+    if not hasattr(holder, "__path__"):
+        return None
+    name = f"{package}.{related_name}"
+    if importlib.util.find_spec(name) is None:
+        return None
+    return importlib.import_module(name)
