@@ -19,11 +19,6 @@ from umbel.model.errors import NotBuiltYet
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
-# Options that belong before the name of the command, as in Celery since 5.0.
-GLOBAL_OPTIONS = frozenset(
-    "-A --app -b --broker --result-backend --loader --config --workdir -C --no-color -q --quiet".split()
-)
-
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """The few of ``known`` that ``name`` may have been meant to be, best first."""
@@ -65,11 +60,11 @@ class SectionCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if error.option_name in GLOBAL_OPTIONS:
-                program = ctx.parent.info_name if ctx.parent else ""
+            root = ctx.find_root()
+            if any(error.option_name in option.opts for option in root.command.params):
                 raise click.UsageError(
                     f"{error.option_name} stands before the command: "
-                    f"{program} {error.option_name} ... {self.name}",
+                    f"{root.info_name} {error.option_name} ... {self.name}",
                     ctx,
                 ) from None
             raise

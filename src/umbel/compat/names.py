@@ -1,0 +1,240 @@
+"""Which name of Celery, kombu and billiard is which name of umbel: one table, read when needed.
+
+Each entry reads ``module: name name alias=name``. ``NOT_BUILT`` holds the modules that can be
+imported but not used, with what to use meanwhile; they answer for all that is below them.
+``MISSING`` holds those that can't even be imported, because what imports them is a part of Celery
+itself or of a test suite. Everything else under these roots does not exist.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+MODULES = {
+    "celery": """
+        umbel: Celery Signature Task bugreport chain chord chunks current_app current_task
+            group maybe_signature shared_task signature subtask uuid xmap xstarmap
+        umbel.compat.versions: VERSION VERSION_BANNER SERIES __version__ version_info
+            version_info_t
+    """,
+    "celery.__main__": "umbel.cli.main: main",
+    "celery._state": """
+        umbel: current_app current_task
+        umbel.ports.current: get_current_app=current_app set_default_app
+            _set_current_app=set_current_app
+        umbel.compat.versions: get_current_task
+        umbel.app.shared: connect_on_app_finalize
+    """,
+    "celery.app": "umbel: Celery bugreport shared_task",
+    "celery.app.base": "umbel: Celery",
+    "celery.app.builtins": "",
+    "celery.app.log": "umbel.app.logs: TaskFormatter",
+    "celery.app.registry": "umbel.app.registry: TaskRegistry",
+    "celery.app.task": """
+        umbel: Task
+        umbel.model.request: Context=Request
+    """,
+    "celery.app.utils": "umbel: bugreport",
+    "celery.canvas": """
+        umbel: Signature chain chord chunks group maybe_signature signature subtask xmap
+            xstarmap
+        umbel.canvas.stamping: StampingVisitor
+    """,
+    "celery.contrib": "",
+    "celery.contrib.abortable": """
+        umbel.compat.abortable: ABORTED AbortableAsyncResult AbortableTask
+    """,
+    "celery.exceptions": """
+        umbel.model.errors: AlreadyRegistered AlwaysEagerIgnored BackendError
+            BackendGetMetaError BackendStoreError CDeprecationWarning
+            CPendingDeprecationWarning CeleryError CeleryWarning ChordError
+            DuplicateNodenameWarning FixupWarning Ignore ImproperlyConfigured
+            IncompleteStream InvalidTaskError MaxRetriesExceededError NotConfigured
+            NotRegistered OperationalError QueueNotFound Reject Retry RetryTaskError
+            SecurityError SoftTimeLimitExceeded TaskError TaskPredicate TaskRevokedError
+            Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
+            WorkerTerminate
+    """,
+    "celery.local": "umbel.compat.toolbox: try_import",
+    "celery.result": """
+        umbel.results.handle: AsyncResult EagerResult
+        umbel.results.group: GroupResult ResultSet result_from_tuple
+    """,
+    "celery.signals": """
+        umbel.app.signals: after_setup_logger after_setup_task_logger after_task_publish
+            beat_embedded_init beat_init before_task_publish celeryd_after_setup
+            celeryd_init heartbeat_sent import_modules setup_logging task_failure
+            task_internal_error task_postrun task_prerun task_received task_rejected
+            task_retry task_revoked task_success task_unknown user_preload_options
+            worker_before_create_process worker_init worker_process_init
+            worker_process_shutdown worker_ready worker_shutdown worker_shutting_down
+            eventlet_pool_apply eventlet_pool_postshutdown eventlet_pool_preshutdown
+            eventlet_pool_started
+    """,
+    "celery.states": """
+        umbel.model.states: EXCEPTION_STATES FAILURE IGNORED PENDING PROPAGATE_STATES
+            READY_STATES RECEIVED REJECTED RETRY REVOKED STARTED SUCCESS UNREADY_STATES
+            precedence state
+    """,
+    "celery.utils": """
+        functools: cached_property memoize=cache
+        umbel: uuid gen_unique_id=uuid
+        umbel.compat.toolbox: chunks get_cls_by_name=symbol_by_name import_from_cwd
+            instantiate nodename nodesplit noop
+    """,
+    "celery.utils.dispatch": "umbel.app.signals: Signal",
+    "celery.utils.functional": """
+        functools: memoize=cache
+        umbel.compat.toolbox: chunks dictfilter first is_list maybe_list noop uniq
+    """,
+    "celery.utils.imports": """
+        umbel.compat.toolbox: cwd_in_path import_from_cwd instantiate qualname
+            symbol_by_name
+    """,
+    "celery.utils.log": """
+        umbel.app.logs: LOG_LEVELS LoggingProxy base_logger get_logger get_task_logger
+            task_logger
+    """,
+    "celery.utils.nodenames": """
+        umbel.compat.toolbox: nodename nodesplit
+        umbel.model.ids: gethostname=hostname
+        umbel.worker.nodes: default_nodename=node_name
+    """,
+    "celery.utils.saferepr": "umbel.wire.preview: saferepr=preview",
+    "celery.utils.serialization": "umbel.compat.toolbox: strtobool",
+    "celery.utils.text": "umbel.compat.toolbox: dedent indent pluralize str_to_list truncate",
+    "celery.utils.time": """
+        umbel.compat.toolbox: get_exponential_backoff_interval is_naive localize make_aware
+            maybe_iso8601 maybe_make_aware maybe_timedelta rate to_utc
+    """,
+    "kombu": """
+        umbel: Exchange Queue uuid
+        umbel.model.queues: binding=Binding
+        umbel.compat.versions: VERSION=KOMBU_VERSION __version__=KOMBU_VERSION_TEXT
+    """,
+    "kombu.entity": """
+        umbel: Exchange Queue
+        umbel.model.queues: binding=Binding
+    """,
+    "kombu.exceptions": """
+        umbel.model.errors: ConnectionError=OperationalError ContentDisallowed DecodeError
+            EncodeError KombuError=UmbelError OperationalError SerializationError
+            TimeoutError
+    """,
+    "kombu.serialization": "umbel.wire.serializers: dumps loads register unregister",
+    "kombu.utils": """
+        functools: cached_property
+        umbel: uuid
+        umbel.compat.toolbox: maybe_list symbol_by_name
+    """,
+    "kombu.utils.encoding": "umbel.compat.toolbox: bytes_to_str safe_str str_to_bytes",
+    "kombu.utils.functional": "umbel.compat.toolbox: dictfilter is_list maybe_list",
+    "kombu.utils.imports": "umbel.compat.toolbox: symbol_by_name",
+    "kombu.utils.json": "umbel.wire.json_forms: dumps loads register_type",
+    "kombu.utils.objects": "functools: cached_property",
+    "kombu.utils.url": "urllib.parse: safequote=quote",
+    "kombu.utils.uuid": "umbel: uuid",
+    "billiard": "",
+    "billiard.exceptions": """
+        umbel.model.errors: SoftTimeLimitExceeded Terminated TimeLimitExceeded
+            WorkerLostError
+    """,
+}
+
+_BEAT = (
+    "there is no beat yet; let cron or a systemd timer run `umbel -A APP call TASK`, or let"
+    " Celery's own beat send to the same Redis"
+)
+_CONTROL = "workers take no remote commands yet; stop a worker with SIGTERM, look with `umbel list`"
+_EVENTS = "no events are sent yet; the worker's log has a line for each task's start and end"
+_POOLS = "use -P prefork, -P threads or -P solo"
+_BACKENDS = "use sqlite://, redis:// or memory:// as the result backend"
+_TRANSPORT = "umbel has no kombu connections; send tasks, or talk to the broker's own client"
+_WORKER = (
+    "the worker is built otherwise and has no such parts; signals tell when it starts and stops"
+)
+
+NOT_BUILT = {
+    "celery.app.amqp": _TRANSPORT,
+    "celery.app.control": _CONTROL,
+    "celery.apps": _WORKER,
+    "celery.backends": _BACKENDS,
+    "celery.beat": _BEAT,
+    "celery.bootsteps": _WORKER,
+    "celery.concurrency": _POOLS,
+    "celery.contrib.django": "call delay() in transaction.on_commit",
+    "celery.contrib.migrate": "umbel and Celery may share one Redis; no message needs to move",
+    "celery.contrib.rdb": "use a debugger that attaches, or run the task with task.apply()",
+    "celery.events": _EVENTS,
+    "celery.loaders": "name the settings with --config or app.config_from_object",
+    "celery.platforms": "let the service manager (systemd, a container) do it",
+    "celery.schedules": _BEAT,
+    "celery.security": "messages are not signed yet; protect the broker by TLS and a password",
+    "celery.worker": _WORKER,
+    "kombu.common": _TRANSPORT,
+    "kombu.connection": _TRANSPORT,
+    "kombu.messaging": _TRANSPORT,
+    "kombu.mixins": _TRANSPORT,
+    "kombu.pools": _TRANSPORT,
+    "kombu.simple": _TRANSPORT,
+    "kombu.transport": _TRANSPORT,
+}
+
+# Names in modules that are there, without an object of ours behind them.
+NOT_BUILT_NAMES = {
+    "kombu": _TRANSPORT,
+}
+
+MISSING = {
+    "celery.app.trace": "tasks are run by umbel.app.execution; use signals to follow them",
+    "celery.bin": "commands of your own are not built yet; use a console script of your package",
+    "celery.contrib.pytest": "use task.apply(), or task_always_eager",
+    "celery.contrib.sphinx": "Sphinx documents tasks as what they are, functions",
+    "celery.contrib.testing": "use task.apply(), or task_always_eager, or start `umbel worker`",
+    "celery.fixups": "Django's settings are read by config_from_object",
+    "kombu.asynchronous": _TRANSPORT,
+    "kombu.pidbox": _CONTROL,
+}
+
+
+def has_module(name: str) -> bool:
+    """Whether ``name`` can be imported."""
+    return name in MODULES or _not_built(name) is not None
+
+
+def is_package(name: str) -> bool:
+    """Whether modules may be below ``name``."""
+    return name in _packages() or _not_built(name) is not None
+
+
+def instead_of(name: str) -> str | None:
+    """What to use for the names that a module does not have; None where they do not exist."""
+    return _not_built(name) or NOT_BUILT_NAMES.get(name)
+
+
+@cache
+def targets_of(name: str) -> dict[str, str]:
+    """The names of a module, each with ``module:attribute`` of what it stands for."""
+    targets = {}
+    module = ""
+    for word in MODULES.get(name, "").split():
+        if word.endswith(":"):
+            module = word[:-1]
+            continue
+        alias, _, original = word.partition("=")
+        targets[alias] = f"{module}:{original or alias}"
+    return targets
+
+
+@cache
+def _packages() -> frozenset[str]:
+    known = [*MODULES, *NOT_BUILT, *MISSING]
+    return frozenset(name.rpartition(".")[0] for name in known)
+
+
+def _not_built(name: str) -> str | None:
+    while name:
+        if name in NOT_BUILT:
+            return NOT_BUILT[name]
+        name = name.rpartition(".")[0]
+    return None
