@@ -1,0 +1,73 @@
+# make demo        the tutorial's programs beside a worker, on a fresh machine
+# make check       format, lint, types, floors
+# make test        all tests (starts its own Redis)
+# make test-fast   those that take less than a minute together
+# make bench       umbel beside Celery, measured in one run (bench-quick: fewer repeats)
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PYTHON
+
+DEV := .venv
+DEMO := build/demo
+BIN := $(DEV)/bin
+INSTALL := pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+
+.PHONY: demo check format test test-fast bench bench-quick requirements clean
+
+# The demo has an environment of its own: in the developers' one the real Celery, against which
+# the wire is tested, would answer to the name celery.
+$(DEMO)/.ready: requirements/base.txt requirements/build.txt scripts/environment pyproject.toml \
+		$(wildcard packages/umbel-as-celery/*)
+	scripts/environment $(DEMO) build base
+	$(DEMO)/bin/$(INSTALL) -e .
+	$(DEMO)/bin/$(INSTALL) --force-reinstall ./packages/umbel-as-celery
+	touch $@
+
+$(DEV)/.ready: requirements/dev.txt scripts/environment pyproject.toml
+	scripts/environment $(DEV) dev
+	$(BIN)/$(INSTALL) -e .
+	touch $@
+
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/python examples/demo.py
+
+check: $(DEV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(DEV)/.ready
+	scripts/redis
+	$(BIN)/pytest
+
+test-fast: $(DEV)/.ready
+	scripts/redis
+	$(BIN)/pytest -m "not slow"
+
+bench: $(DEV)/.ready
+	scripts/redis
+	$(BIN)/python bench/run.py
+
+bench-quick: $(DEV)/.ready
+	scripts/redis
+	$(BIN)/python bench/run.py --quick
+
+# Pins with hashes for every platform, and no index addresses.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make requirements"
+
+requirements: $(DEV)/.ready
+	$(BIN)/pip install --quiet uv
+	$(COMPILE) pyproject.toml --output-file requirements/base.txt
+	$(COMPILE) pyproject.toml --extra redis --output-file requirements/redis.txt
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+
+clean:
+	rm -rf build .venv
