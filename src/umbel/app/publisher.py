@@ -1,0 +1,230 @@
+"""From Calls to messages at the broker.
+
+``compose`` is pure: it reads settings and the clock and gives bytes, by a template per task where a
+call has nothing special about it. ``send`` publishes in batches as it reads the iterable, so that a
+group of a million from a generator never lies in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from umbel.app import signals
+from umbel.app.connections import Connections
+from umbel.app.registry import TaskRegistry
+from umbel.app.retrying import NEVER, RetryPolicy, policy_of, with_retries
+from umbel.app.routing import Routing
+from umbel.app.terms import TermsMaker
+from umbel.model.call import Call
+from umbel.model.ids import new_id
+from umbel.model.join import JoinOpening
+from umbel.model.message import Message
+from umbel.model.queues import Queue
+from umbel.wire.composition import Template, compose
+
+# Large enough to make round trips cheap, small enough to hold: 10,000 messages are 10 MB.
+BATCH = 500
+
+_LOOK_UP: Any = object()
+
+
+class Publisher:
+    """Composes and sends for one app."""
+
+    def __init__(self, app: Any, conf: Any, tasks: TaskRegistry, connections: Connections) -> None:
+        self._app = app
+        self._conf = conf
+        self._tasks = tasks
+        self._connections = connections
+        # All below holds for one process and one revision of the settings.
+        self._pid = 0
+        self._revision = -1
+        self._templates: dict[str, Template | None] = {}
+        self._maker: TermsMaker
+        self._policy: RetryPolicy
+
+    def _refresh(self) -> None:
+        conf = self._conf
+        routing: Routing = self._app.routing
+        self._maker = TermsMaker(conf, routing, self._app.timezone, self._app.oid)
+        self._is_static = routing.is_static
+        self._policy = (
+            policy_of(conf.task_publish_retry_policy, RetryPolicy())
+            if conf.task_publish_retry
+            else NEVER
+        )
+        self._templates = {}
+        self._pid = os.getpid()
+        self._revision = conf.revision
+
+    # - Composing
+
+    def compose(self, call: Call, task: Any = _LOOK_UP) -> Message:
+        """The message of a call. Raises ``EncodeError``.
+
+        ``task`` None: as for a name that is not registered, without any task's options.
+        """
+        if self._revision != self._conf.revision or self._pid != os.getpid():
+            self._refresh()
+        if task is _LOOK_UP:
+            task = self._tasks.get(call.task)
+        if signals.before_task_publish.receivers:
+            return self._announced(call, task)
+        if not call.options and task is not None:
+            template = self._templates.get(call.task, _LOOK_UP)
+            if template is _LOOK_UP:
+                template = self._template_for(call, task)
+            if template is not None:
+                return template.compose(call, new_id())
+        return compose(call, self._maker.terms_of(call, task), new_id())
+
+    def _template_for(self, call: Call, task: Any) -> Template | None:
+        template = None
+        is_plain = self._is_static and not task.overrides("shadow_name") and task.expires is None
+        if is_plain:
+            template = Template(call.task, self._maker.terms_of(call, task))
+        self._templates[call.task] = template
+        return template
+
+    def forget_templates(self) -> None:
+        """A task was added, or its attributes changed."""
+        self._revision = -1
+
+    def _announced(self, call: Call, task: Any) -> Message:
+        """Composed with receivers of ``before_task_publish``, which may change what they see."""
+        # Not at the top: only who listens pays for taking a message apart again.
+        from umbel.wire import envelope, serializers
+
+        terms = self._maker.terms_of(call, task)
+        message = compose(call, terms, new_id())
+        opened = envelope.decode(message.raw)
+        embed = {
+            "callbacks": call.link,
+            "errbacks": call.link_error,
+            "chain": call.chain,
+            "chord": call.chord,
+        }
+        body = (call.args, call.kwargs, embed)
+        signals.before_task_publish.send(
+            sender=call.task,
+            body=body,
+            exchange=terms.exchange,
+            routing_key=terms.routing_key,
+            headers=opened.headers,
+            properties=opened.properties,
+            declare=call.options.get("declare") or [],
+            retry_policy=call.options.get("retry_policy") or self._policy._asdict(),
+        )
+        changed = call._replace(
+            args=body[0],
+            kwargs=body[1],
+            **{_FIELD_OF[name]: value for name, value in embed.items()},
+        )
+        if not terms.compression:
+            data = envelope.decode(compose(changed, terms, message.tag).raw).body
+            if data != opened.body:
+                opened = opened._replace(body=data)
+        return message._replace(raw=envelope.encode(opened))
+
+    # - Sending
+
+    def send(self, items: Iterable[Call | JoinOpening]) -> None:
+        """Publish calls and open joins, in order, in batches."""
+        calls: list[Call] = []
+        messages: list[Message] = []
+        openings: list[JoinOpening] = []
+        for item in items:
+            if isinstance(item, JoinOpening):
+                openings.append(item)
+                continue
+            task = self._tasks.get(item.task)
+            if task is not None:
+                task.check_arguments(item.args, item.kwargs)
+            messages.append(self.compose(item, task))
+            calls.append(item)
+            if len(messages) >= BATCH:
+                self._publish(messages, openings)
+                self._told(calls)
+                calls, messages, openings = [], [], []
+        if messages or openings:
+            self._publish(messages, openings)
+            self._told(calls)
+
+    def send_one(self, call: Call, task: Any) -> None:
+        """Publish one call, with its own ``retry`` and ``retry_policy``."""
+        message = self.compose(call, task)
+        options = call.options
+        policy = self._policy
+        if options:
+            if options.get("retry") is False:
+                policy = NEVER
+            elif "retry_policy" in options or options.get("retry"):
+                base = policy if policy is not NEVER else RetryPolicy()
+                policy = policy_of(options.get("retry_policy"), base)
+            self._declare(options)
+        self._publish([message], (), policy)
+        if signals.after_task_publish.receivers or signals.task_sent.receivers:
+            self._told([call])
+
+    def _publish(
+        self,
+        messages: list[Message],
+        openings: list[JoinOpening] | tuple[()],
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        def send() -> None:
+            pair = self._connections.pair()
+            assert pair.broker is not None
+            if openings and not pair.is_atomic:
+                if pair.store is None:
+                    raise NotImplementedError(
+                        "a chord needs a result backend to count its members: set result_backend"
+                    )
+                pair.store.apply((), opens=openings)
+                pair.broker.publish(messages)
+            else:
+                pair.broker.publish(messages, openings)
+
+        with_retries(send, policy or self._policy)
+
+    def _declare(self, options: Mapping[str, Any]) -> None:
+        """Let topic queues that the caller names be reached before any worker has bound them."""
+        queues = [item for item in options.get("declare") or () if isinstance(item, Queue)]
+        if isinstance(options.get("queue"), Queue):
+            queues.append(options["queue"])
+        for queue in queues:
+            self._app.routing.queues.setdefault(queue.name, queue)
+            if queue.exchange is None or queue.exchange.type != "topic":
+                continue
+            broker = self._connections.pair().broker
+            assert broker is not None
+            for way in self._app.routing.bindings([queue.name]):
+                broker.bind(way.exchange, way.kind, way.queue, way.routing_key)
+
+    def _told(self, calls: list[Call]) -> None:
+        after, sent = signals.after_task_publish, signals.task_sent
+        if not (after.receivers or sent.receivers):
+            return
+        for call in calls:
+            to = self._app.routing.destination(call.options)
+            after.send(
+                sender=call.task,
+                body=(call.args, call.kwargs, {}),
+                exchange=to.exchange,
+                routing_key=to.routing_key,
+                headers={"id": call.id, "task": call.task, "root_id": call.root_id or call.id},
+            )
+            sent.send(
+                sender=call.task,
+                task_id=call.id,
+                task=call.task,
+                args=call.args,
+                kwargs=call.kwargs,
+                eta=call.options.get("eta"),
+                taskset=call.group_id,
+            )
+
+
+_FIELD_OF = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}

@@ -1,0 +1,303 @@
+"""Where a message goes: ``task_queues``, ``task_routes`` and the options of one call.
+
+Reads settings, opens nothing. A direct exchange is resolved to the name of a queue here, as
+kombu's producers do; a topic exchange is resolved here where exactly one declared queue matches,
+else by the engine, from the bindings that workers have made.
+https://docs.celeryq.dev/en/stable/userguide/routing.html
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import translate
+from typing import Any, NamedTuple
+
+from umbel.model.errors import ImproperlyConfigured, NotBuiltYet, QueueNotFound
+from umbel.model.queues import Exchange, Queue
+
+Route = Mapping[str, Any]
+Router = Callable[..., Any]
+
+
+class Destination(NamedTuple):
+    """Where to publish. ``queue`` is "" where only the broker's bindings can tell."""
+
+    queue: str
+    exchange: str  # as it is written into the message; "" is the default exchange
+    routing_key: str
+
+
+class Binding(NamedTuple):
+    """What a worker tells the broker of a queue that it consumes."""
+
+    exchange: str
+    kind: str
+    queue: str
+    routing_key: str
+
+
+class Routing:
+    """The queues and routes of one app, for one revision of its settings."""
+
+    def __init__(self, conf: Any) -> None:
+        self.default_queue: str = conf.task_default_queue
+        self.default_exchange: str = conf.task_default_exchange or self.default_queue
+        self.default_exchange_type: str = conf.task_default_exchange_type or "direct"
+        self.default_routing_key: str = conf.task_default_routing_key or self.default_queue
+        self._creates_missing = bool(conf.task_create_missing_queues)
+        self.queues: dict[str, Queue] = self._declared(conf.task_queues)
+        # What the app declares; queues that calls create on the way are not consumed by default.
+        self._consumed = tuple(self.queues)
+        self._routers = tuple(_routers(conf.task_routes))
+        self._cache: dict[str, Route] = {}
+        # Routes depend on nothing but the name: what is found once holds.
+        self.is_static = all(isinstance(router, _MapRoute) for router in self._routers)
+
+    # - Queues
+
+    def _declared(self, queues: Any) -> dict[str, Queue]:
+        if not queues:
+            return {self.default_queue: self._queue(self.default_queue)}
+        if isinstance(queues, Mapping):
+            queues = [_queue_of(name, how) for name, how in queues.items()]
+        elif isinstance(queues, Queue):
+            queues = [queues]
+        declared = {}
+        for queue in queues:
+            if not isinstance(queue, Queue):
+                raise ImproperlyConfigured(
+                    f"task_queues holds {queue!r}; wanted Queue objects, or a dictionary of names"
+                )
+            if queue.exchange is None or not queue.exchange.name:
+                queue.exchange = queue.exchange or Exchange(
+                    self.default_exchange, self.default_exchange_type
+                )
+            queue.routing_key = queue.routing_key or self.default_routing_key
+            declared[queue.name] = queue
+        return declared
+
+    def _queue(self, name: str) -> Queue:
+        # A queue that is created because somebody names it has an exchange of its own.
+        exchange = self.default_exchange if name == self.default_queue else name
+        key = self.default_routing_key if name == self.default_queue else name
+        return Queue(name, Exchange(exchange, self.default_exchange_type), key)
+
+    def queue(self, name: str) -> Queue:
+        """The queue of a name; created where ``task_create_missing_queues`` allows it."""
+        found = self.queues.get(name)
+        if found is None:
+            if not self._creates_missing:
+                raise QueueNotFound(
+                    f"queue {name!r} is not in task_queues ({', '.join(self.queues)}), and"
+                    " task_create_missing_queues is off"
+                )
+            found = self.queues[name] = self._queue(name)
+        return found
+
+    def consumed_queues(self, include: Any = None, exclude: Any = None) -> list[str]:
+        """The queues that a worker reads: those of ``-Q``, or the app's, less those of ``-X``."""
+        names = _names(include) or list(self._consumed)
+        left_out = set(_names(exclude))
+        return [self.queue(name).name for name in names if name not in left_out]
+
+    def bindings(self, names: Iterable[str]) -> list[Binding]:
+        """How named exchanges reach these queues."""
+        found = []
+        for name in names:
+            queue = self.queue(name)
+            ways = [(queue.exchange, queue.routing_key)]
+            ways += [(way.exchange, way.routing_key) for way in queue.bindings]
+            for exchange, key in ways:
+                if exchange is not None and exchange.name:
+                    if exchange.type not in ("direct", "topic"):
+                        raise _not_built(exchange)
+                    found.append(Binding(exchange.name, exchange.type, name, key))
+        return found
+
+    # - Routes
+
+    def route(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any = None
+    ) -> Route:
+        """What ``task_routes`` says of a call, as ``apply_async`` options."""
+        if not self._routers:
+            return _NO_ROUTE
+        if self.is_static and name in self._cache:
+            return self._cache[name]
+        found: Route = _NO_ROUTE
+        for router in self._routers:
+            answer = router(name, args, kwargs, options, task=task)
+            if answer is not None:
+                found = {"queue": answer} if isinstance(answer, str | Queue) else answer
+                break
+        if self.is_static:
+            self._cache[name] = found
+        return found
+
+    def destination(self, options: Mapping[str, Any]) -> Destination:
+        """Where a call with these options goes (``queue``, ``exchange``, ``routing_key``)."""
+        queue = options.get("queue")
+        exchange = options.get("exchange")
+        key = options.get("routing_key")
+        if queue is None and not exchange:
+            if exchange == "" and key:
+                # The default exchange delivers to the queue of that name.
+                return Destination(key, "", key)
+            queue = self.default_queue
+        if queue is None:
+            return self._through(exchange, options.get("exchange_type"), key)
+        declared = queue if isinstance(queue, Queue) else self.queue(queue)
+        of_queue = declared.exchange
+        kind = options.get("exchange_type") or (of_queue.type if of_queue else "direct")
+        if kind == "direct":
+            if exchange and key:
+                name = exchange.name if isinstance(exchange, Exchange) else exchange
+                return Destination(declared.name, name, key)
+            return Destination(declared.name, "", declared.name)
+        if of_queue is not None and of_queue.type == "fanout":
+            raise _not_built(of_queue)
+        return self._through(
+            exchange or (of_queue.name if of_queue else "") or self.default_exchange,
+            kind,
+            key or declared.routing_key or self.default_routing_key,
+            (declared,),
+        )
+
+    def _through(
+        self, exchange: Any, kind: str | None, key: str | None, also: Sequence[Queue] = ()
+    ) -> Destination:
+        """Published to a named exchange."""
+        if isinstance(exchange, Exchange):
+            kind = kind or exchange.type
+            exchange = exchange.name
+        if kind == "fanout":
+            raise _not_built(Exchange(exchange, kind))
+        key = key or self.default_routing_key
+        reached = {
+            queue.name for queue in (*self.queues.values(), *also) if _reaches(queue, exchange, key)
+        }
+        # Two or more: the engine makes the copies.
+        queue_name = reached.pop() if len(reached) == 1 else ""
+        return Destination(queue_name, exchange, key)
+
+
+_NO_ROUTE: Route = {}
+
+
+def _not_built(exchange: Exchange) -> NotBuiltYet:
+    return NotBuiltYet(
+        f"exchange {exchange.name!r} is of type {exchange.type}, which is not built yet;"
+        " use direct or topic, or send to each queue"
+    )
+
+
+def _names(words: Any) -> list[str]:
+    if not words:
+        return []
+    if isinstance(words, str):
+        return [word.strip() for word in words.split(",") if word.strip()]
+    return list(words)
+
+
+def _queue_of(name: str, how: Any) -> Queue:
+    if isinstance(how, Queue):
+        how.name = how.name or name
+        return how
+    how = dict(how or {})
+    exchange = how.pop("exchange", None)
+    kind = how.pop("exchange_type", "direct")
+    if isinstance(exchange, str):
+        exchange = Exchange(exchange, kind)
+    key = how.pop("routing_key", None) or how.pop("binding_key", None) or ""
+    return Queue(name, exchange, key, **how)
+
+
+def _reaches(queue: Queue, exchange: str, key: str) -> bool:
+    ways = [(queue.exchange, queue.routing_key)]
+    ways += [(way.exchange, way.routing_key) for way in queue.bindings]
+    for through, pattern in ways:
+        if through is None or through.name != exchange:
+            continue
+        if through.type == "topic" and _topic(pattern).fullmatch(key):
+            return True
+        if through.type != "topic" and pattern == key:
+            return True
+    return False
+
+
+def _topic(pattern: str) -> re.Pattern[str]:
+    # kombu's reading: '*' is one word, '#' is anything.
+    words = re.escape(pattern).replace(r"\*", r"[^.]+").replace(r"\#", ".*?")
+    return re.compile(words)
+
+
+class _MapRoute:
+    """A dictionary from names, globs or patterns to routes; exact names first."""
+
+    def __init__(self, rules: Iterable[tuple[Any, Any]]) -> None:
+        self.exact: dict[str, Any] = {}
+        self.patterns: list[tuple[re.Pattern[str], Any]] = []
+        for rule, route in rules:
+            if isinstance(rule, re.Pattern):
+                self.patterns.append((rule, route))
+            elif "*" in rule or "?" in rule or "[" in rule:
+                self.patterns.append((re.compile(translate(rule)), route))
+            else:
+                self.exact[rule] = route
+
+    def __call__(self, name: str, *_facts: Any, **_more: Any) -> Any:
+        if name in self.exact:
+            return _as_route(self.exact[name])
+        for pattern, route in self.patterns:
+            if pattern.match(name):
+                return _as_route(route)
+        return None
+
+
+def _as_route(route: Any) -> Any:
+    return route if isinstance(route, str | Queue) else dict(route)
+
+
+def _routers(routes: Any) -> Iterator[Router]:
+    if routes is None:
+        return
+    if isinstance(routes, Mapping):
+        yield _MapRoute(routes.items())
+        return
+    if not isinstance(routes, list | tuple):
+        routes = [routes]
+    elif routes and all(isinstance(rule, tuple | list) and len(rule) == 2 for rule in routes):
+        yield _MapRoute(routes)
+        return
+    for route in routes:
+        yield _router(route)
+
+
+def _router(route: Any) -> Router:
+    if isinstance(route, Mapping):
+        return _MapRoute(route.items())
+    if isinstance(route, list | tuple):
+        return _MapRoute(route if isinstance(route[0], list | tuple) else [tuple(route)])
+    if isinstance(route, str):
+        module, _, name = route.replace(":", ".").rpartition(".")
+        route = getattr(importlib.import_module(module), name)
+    if isinstance(route, type):
+        route = route()
+    if hasattr(route, "route_for_task"):
+        return _ObjectRoute(route)
+    if not callable(route):
+        raise ImproperlyConfigured(f"task_routes holds {route!r}, which is no route")
+    found: Router = route
+    return found
+
+
+class _ObjectRoute:
+    """A router of the older kind: an object with ``route_for_task(task, args, kwargs)``."""
+
+    def __init__(self, route: Any) -> None:
+        self.route = route
+
+    def __call__(self, name: str, args: Any, kwargs: Any, *_facts: Any, **_more: Any) -> Any:
+        return self.route.route_for_task(name, args, kwargs)

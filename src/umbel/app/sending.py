@@ -1,0 +1,138 @@
+"""The options of ``apply_async``: which there are, and how they and the running task make a Call.
+
+Celery passes options that it does not know on, as properties of the message. So does umbel, unless
+the name is a near miss of a known one: then ``TypeError`` names it, where Celery would send the
+task without the countdown that somebody wrote.
+https://docs.celeryq.dev/en/stable/userguide/calling.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from umbel.model.call import Call
+from umbel.model.request import Request, running
+
+# Have a field of their own in a Call.
+FIELDS = frozenset(
+    {
+        "task_id", "root_id", "parent_id", "group_id", "group_index", "chord", "chain", "link",
+        "link_error",
+    }
+)  # fmt: skip
+
+# Say something about the message; terms.py reads them.
+TERMS = frozenset(
+    {
+        "argsrepr", "compression", "correlation_id", "countdown", "eta", "exchange",
+        "exchange_type", "expires", "headers", "ignore_result", "kwargsrepr", "origin", "priority",
+        "queue", "replaced_task_nesting", "reply_to", "retries", "routing_key", "serializer",
+        "shadow", "soft_time_limit", "stamped_headers", "stamps", "time_limit",
+    }
+)  # fmt: skip
+
+# Say something about the sending, or belong to parts of kombu that umbel has no need of: a
+# producer, connection or publisher to use (connections are per thread), AMQP's delivery flags.
+OTHERS = frozenset(
+    {
+        "add_to_parent", "confirm_timeout", "connection", "declare", "immediate", "mandatory",
+        "producer", "publisher", "result_cls", "retry", "retry_policy", "route_name", "router",
+        "task_type", "timeout", "publish_timeout", "allow_callbacks", "chord_size",
+        "chord_error_from_stack",
+    }
+)  # fmt: skip
+
+# Properties of a message that AMQP knows; written as they are.
+PROPERTIES = frozenset(
+    {
+        "app_id", "cluster_id", "content_encoding", "content_type", "delivery_mode", "expiration",
+        "message_id", "timestamp", "type", "user_id",
+    }
+)  # fmt: skip
+
+KNOWN = FIELDS | TERMS | OTHERS | PROPERTIES
+_accepted: set[str] = set()  # names that were looked at once and are nobody's near miss
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` for a name that looks like a misspelt option."""
+    unknown = options.keys() - KNOWN
+    if not unknown or unknown <= _accepted:
+        return
+    # Not at the top: only a name that nobody knows pays for it.
+    from difflib import get_close_matches
+
+    stamps = options.get("stamped_headers") or ()
+    for name in sorted(unknown - _accepted):
+        if name in stamps:
+            continue
+        close = get_close_matches(name, KNOWN, n=1, cutoff=0.8)
+        if close:
+            raise TypeError(f"apply_async() has no option {name!r}; did you mean {close[0]!r}?")
+        _accepted.add(name)
+
+
+def sending_request() -> Request | None:
+    """The request of the task that a worker runs here, or None outside of workers."""
+    for request in reversed(running.get()):
+        if not request.called_directly:
+            return request
+    return None
+
+
+def call_of(
+    name: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    new_id: Any,
+    options: dict[str, Any],
+    *,
+    inherits_priority: bool = False,
+) -> Call:
+    """A Call of ``options``, which is used up: what has a field of its own is taken out.
+
+    Inside a task the call belongs to the workflow of that task, and carries its stamps.
+    """
+    check_options(options)
+    take = options.pop
+    root_id, parent_id = take("root_id", None), take("parent_id", None)
+    parent = sending_request()
+    if parent is not None:
+        root_id = root_id or parent.root_id or parent.id
+        parent_id = parent_id or parent.id
+        if inherits_priority and options.get("priority") is None:
+            options["priority"] = (parent.delivery_info or {}).get("priority")
+        if parent.stamps:
+            _inherit_stamps(parent, options)
+    return Call(
+        name,
+        args,
+        kwargs,
+        take("task_id", None) or new_id(),
+        root_id,
+        parent_id,
+        take("group_id", None),
+        take("group_index", None),
+        take("chord", None),
+        take("chain", None),
+        _as_list(take("link", None)),
+        _as_list(take("link_error", None)),
+        options,
+    )
+
+
+def _as_list(links: Any) -> list[Any] | None:
+    if not links:
+        return None
+    # One signature is itself a dictionary.
+    return list(links) if isinstance(links, list | tuple) else [links]
+
+
+def _inherit_stamps(parent: Request, options: dict[str, Any]) -> None:
+    names = list(options.get("stamped_headers") or ())
+    for name in parent.stamped_headers or parent.stamps:
+        if name in parent.stamps and name not in options:
+            options[name] = parent.stamps[name]
+            names.append(name)
+    options["stamped_headers"] = names
