@@ -36,7 +36,8 @@ class Worker:
 
     def __init__(self, *command: str, directory: str, environment: dict[str, str]) -> None:
         print(f"$ {' '.join(command)}", flush=True)
-        self.is_ready = threading.Event()
+        self.has_spoken = threading.Event()  # that it is ready, or for the last time
+        self.is_ready = False
         self.process = subprocess.Popen(
             [BIN / command[0], *command[1:]],
             cwd=directory,
@@ -54,11 +55,13 @@ class Worker:
         for line in self.process.stdout:
             print(f"worker | {line}", end="", flush=True)
             if line.rstrip().endswith("ready."):
-                self.is_ready.set()
-        self.is_ready.set()  # it ended; whoever waits finds out from its exit code
+                self.is_ready = True
+                self.has_spoken.set()
+        self.has_spoken.set()
 
     def __enter__(self) -> Worker:
-        if not self.is_ready.wait(PATIENCE_S) or self.process.poll() is not None:
+        self.has_spoken.wait(PATIENCE_S)
+        if not self.is_ready:
             self.__exit__()
             sys.exit("the worker did not start")
         return self
