@@ -74,9 +74,17 @@ def _change_directory(context: click.Context, parameter: click.Parameter, value:
     options_metavar="[-A APP] [OPTIONS]",
 )
 @click.option("-A", "--app", envvar="APP", help="The app: a module, a package or module:name.")
-@click.option("-b", "--broker", envvar="BROKER_URL", help="URL of the broker.")
-@click.option("--result-backend", envvar="RESULT_BACKEND", help="URL of the result backend.")
-@click.option("--config", envvar="CONFIG_MODULE", help="Module with the settings.")
+@click.option(
+    "-b", "--broker", envvar=["CELERY_BROKER_URL", "BROKER_URL"], help="URL of the broker."
+)
+@click.option(
+    "--result-backend",
+    envvar=["CELERY_RESULT_BACKEND", "RESULT_BACKEND"],
+    help="URL of the result backend.",
+)
+@click.option(
+    "--config", envvar=["CELERY_CONFIG_MODULE", "CONFIG_MODULE"], help="Module with the settings."
+)
 @click.option(
     "--workdir",
     type=click.Path(exists=True, file_okay=False),

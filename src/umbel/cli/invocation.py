@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from umbel.ports.current import current_app
+
 
 @dataclass(frozen=True)
 class Invocation:
@@ -30,16 +32,20 @@ class Invocation:
         }
         os.environ.update({name: value for name, value in given.items() if value})
 
-    def app_name(self) -> str:
-        """What ``-A`` says; a usage error where it says nothing."""
-        if self.app is None:
+    def check_app(self) -> None:
+        """Without ``-A`` there must be settings, from which a default app can live."""
+        if self.app is None and self.config is None:
             raise click.UsageError(
                 "which app? Name its module before the command: umbel -A MODULE COMMAND"
             )
-        return self.app
 
     def load_app(self) -> Any:
-        """Import the app that ``-A`` names."""
+        """The app that ``-A`` names, imported; else the default one with ``--config``."""
         from umbel.app.finding import find_app
 
-        return find_app(self.app_name())
+        self.check_app()
+        app = find_app(self.app) if self.app else current_app()
+        if self.config:
+            app.config_from_object(self.config)
+        app.set_current()
+        return app

@@ -213,8 +213,9 @@ def worker(invocation: Invocation, /, **given: Any) -> None:
     # Celery's switch for "take no more than you run"; with give-back a hint, but an honest one.
     if given.pop("disable_prefetch"):
         given["prefetch_multiplier"] = 1
+    invocation.check_app()
     options = WorkerOptions(
-        app=invocation.app_name(),
+        app=invocation.app,
         workdir=invocation.workdir,
         broker=invocation.broker,
         result_backend=invocation.result_backend,
