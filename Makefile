@@ -2,6 +2,7 @@
 # make check       format, lint, types, floors
 # make test        all tests (starts its own Redis)
 # make test-fast   those that take less than a minute together
+# make docs        writes docs/settings.md from the table of settings
 # make bench       umbel beside Celery, measured in one run (bench-quick: fewer repeats)
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ DEMO := build/demo
 BIN := $(DEV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: demo check format test test-fast bench bench-quick requirements clean
+.PHONY: demo check format test test-fast bench bench-quick requirements docs clean
 
 # The demo has an environment of its own: in the developers' one the real Celery, against which
 # the wire is tested, would answer to the name celery.
@@ -68,6 +69,9 @@ requirements: $(DEV)/.ready
 	$(COMPILE) pyproject.toml --extra redis --output-file requirements/redis.txt
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+
+docs: $(DEV)/.ready
+	$(BIN)/python scripts/settings_page.py > docs/settings.md
 
 clean:
 	rm -rf build .venv
