@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from umbel.model.errors import UmbelError
 from umbel.ports.current import current_app
 
 
@@ -44,7 +45,15 @@ class Invocation:
         from umbel.app.finding import find_app
 
         self.check_app()
-        app = find_app(self.app) if self.app else current_app()
+        try:
+            app = find_app(self.app) if self.app else current_app()
+        except UmbelError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's module; its traceback is the message
+            from umbel.app.tracebacks import own_traceback
+
+            click.echo(own_traceback(error), err=True, nl=False)
+            raise SystemExit(1) from None
         if self.config:
             app.config_from_object(self.config)
         app.set_current()
