@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 import click
 
@@ -70,7 +69,7 @@ def queues(invocation: Invocation, /) -> None:
     app = invocation.load_app()
     _row("Queue", "ready", "due", "leased", "again")
     with closing(app.open_pair().broker) as broker:
-        for name in app.routing.consumed_queues(None, None):
+        for name in app.routing.consumed_queues():
             depth = broker.depth(name)
             _row(name, depth.ready, depth.due, depth.leased, depth.lane)
 
@@ -87,14 +86,8 @@ def bindings(invocation: Invocation, /) -> None:
     line = "{:<28} {:<28} {}"
     click.echo(line.format("Queue", "Exchange", "Routing Key"))
     click.echo(line.format("-" * 16, "-" * 16, "-" * 16))
-    for name in app.routing.consumed_queues(None, None):
-        click.echo(line.format(name, *_binding(app, name)))
-
-
-def _binding(app: Any, name: str) -> tuple[str, str]:
-    queue = app.routing.queues[name]
-    exchange = queue.exchange.name if queue.exchange else ""
-    return exchange or name, queue.routing_key or name
+    for binding in app.routing.bindings(app.routing.consumed_queues()):
+        click.echo(line.format(binding.queue, binding.exchange, binding.routing_key))
 
 
 @click.command("report", cls=SectionCommand)

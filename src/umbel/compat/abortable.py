@@ -37,4 +37,5 @@ class AbortableTask(Task):
 
     def is_aborted(self, **kwargs: Any) -> bool:
         """Whether somebody asked this call to stop. Reads the result store."""
-        return self.AsyncResult(kwargs.get("task_id") or self.request.id).is_aborted()
+        task_id = kwargs.get("task_id") or self.request.id
+        return task_id is not None and self.AsyncResult(task_id).is_aborted()

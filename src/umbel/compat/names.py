@@ -22,8 +22,6 @@ MODULES = {
         umbel: current_app current_task
         umbel.ports.current: get_current_app=current_app set_default_app
             _set_current_app=set_current_app
-        umbel.compat.versions: get_current_task
-        umbel.app.shared: connect_on_app_finalize
     """,
     "celery.app": "umbel: Celery bugreport shared_task",
     "celery.app.base": "umbel: Celery",
@@ -55,10 +53,17 @@ MODULES = {
             Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
             WorkerTerminate
     """,
-    "celery.local": "umbel.compat.toolbox: try_import",
+    "celery.local": """
+        umbel.app.proxy: Proxy
+        umbel.compat.toolbox: try_import
+    """,
     "celery.result": """
-        umbel.results.handle: AsyncResult EagerResult
-        umbel.results.group: GroupResult ResultSet result_from_tuple
+        umbel.results.handle: AsyncResult
+        umbel.results.eager: EagerResult
+        umbel.results.group: GroupResult ResultSet
+        umbel.results.tuples: result_from_tuple
+        umbel.results.blocking: allow_join_result assert_will_not_block denied_join_result
+            task_join_will_block
     """,
     "celery.signals": """
         umbel.app.signals: after_setup_logger after_setup_task_logger after_task_publish
@@ -92,8 +97,8 @@ MODULES = {
             symbol_by_name
     """,
     "celery.utils.log": """
-        umbel.app.logs: LOG_LEVELS LoggingProxy base_logger get_logger get_task_logger
-            task_logger
+        umbel.app.logs: ColorFormatter=ProcessFormatter LOG_LEVELS LoggingProxy get_logger
+            get_task_logger task_logger
     """,
     "celery.utils.nodenames": """
         umbel.compat.toolbox: nodename nodesplit
