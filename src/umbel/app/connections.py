@@ -25,11 +25,13 @@ _inherited: list[Any] = []
 class _Held:
     """One thread's pair; closed when the thread, or the app, is gone."""
 
-    __slots__ = ("__weakref__", "key", "pair", "pid")
+    __slots__ = ("generation", "pair", "pid", "revision", "way")
 
-    def __init__(self, pair: Pair, key: Any) -> None:
+    def __init__(self, pair: Pair, way: Any, revision: int, generation: int) -> None:
         self.pair = pair
-        self.key = key
+        self.way = way  # URLs and options that it was opened with
+        self.revision = revision  # of the settings that they came from
+        self.generation = generation
         self.pid = os.getpid()
 
     def close(self) -> None:
@@ -120,19 +122,23 @@ class Connections:
     def pair(self) -> Pair:
         """This thread's pair, opened where there is none."""
         held: _Held | None = getattr(self._local, "held", None)
-        if held is not None and held.pid == os.getpid():
-            if held.key == (self._generation, self._conf.revision):
+        if held is not None:
+            if held.pid != os.getpid():
+                _inherited.append(held)
+            elif held.revision == self._conf.revision and held.generation == self._generation:
                 return held.pair
-            # The settings have changed since; the URLs may have.
-            held.close()
-        elif held is not None:
-            _inherited.append(held)
-        key = (self._generation, self._conf.revision)
+            elif held.way == self._way() and held.generation == self._generation:
+                # Other settings have changed since.
+                held.revision = self._conf.revision
+                return held.pair
+            else:
+                self.drop()
         pair = self.open_pair(reading=False)
-        # Reading settings for the first time counts as a change of them.
-        key = (self._generation, self._conf.revision)
-        self._local.held = _Held(pair, key)
+        self._local.held = _Held(pair, self._way(), self._conf.revision, self._generation)
         return pair
+
+    def _way(self) -> tuple[Any, ...]:
+        return self.broker_url(), self.result_url(), self._engine_options()
 
     def drop(self) -> None:
         """Close this thread's pair; the next use opens a new one."""

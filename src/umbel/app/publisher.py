@@ -73,11 +73,12 @@ class Publisher:
         if signals.before_task_publish.receivers:
             return self._announced(call, task)
         if not call.options and task is not None:
-            template = self._templates.get(call.task, _LOOK_UP)
+            template: Any = self._templates.get(call.task, _LOOK_UP)
             if template is _LOOK_UP:
                 template = self._template_for(call, task)
             if template is not None:
-                return template.compose(call, new_id())
+                message: Message = template.compose(call, new_id())
+                return message
         return compose(call, self._maker.terms_of(call, task), new_id())
 
     def _template_for(self, call: Call, task: Any) -> Template | None:
@@ -95,12 +96,12 @@ class Publisher:
     def _announced(self, call: Call, task: Any) -> Message:
         """Composed with receivers of ``before_task_publish``, which may change what they see."""
         # Not at the top: only who listens pays for taking a message apart again.
-        from umbel.wire import envelope, serializers
+        from umbel.wire import envelope
 
         terms = self._maker.terms_of(call, task)
         message = compose(call, terms, new_id())
         opened = envelope.decode(message.raw)
-        embed = {
+        embed: dict[str, Any] = {
             "callbacks": call.link,
             "errbacks": call.link_error,
             "chain": call.chain,
@@ -118,9 +119,10 @@ class Publisher:
             retry_policy=call.options.get("retry_policy") or self._policy._asdict(),
         )
         changed = call._replace(
-            args=body[0],
-            kwargs=body[1],
-            **{_FIELD_OF[name]: value for name, value in embed.items()},
+            link=embed["callbacks"],
+            link_error=embed["errbacks"],
+            chain=embed["chain"],
+            chord=embed["chord"],
         )
         if not terms.compression:
             data = envelope.decode(compose(changed, terms, message.tag).raw).body
@@ -225,6 +227,3 @@ class Publisher:
                 eta=call.options.get("eta"),
                 taskset=call.group_id,
             )
-
-
-_FIELD_OF = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}

@@ -1,0 +1,68 @@
+"""From a decorated function to a task object: a class of its own, with options as attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from umbel.model.errors import NotBuiltYet
+
+_COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # inspect.CO_*
+
+# Said to the decorator, and nothing that a task keeps.
+_DECORATOR_ONLY = ("shared", "lazy", "_force_evaluate", "filter", "base", "bind")
+_PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
+
+
+def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """The task of a function; ``options["name"]`` is its name."""
+    name = options["name"]
+    _refuse_coroutine(function, name)
+    base = options.get("base") or app.Task
+    if options.get("filter") is not None:
+        function = options["filter"](function)
+    run: Any = function
+    if options.get("pydantic"):
+        # Not at the top: needs pydantic.
+        from umbel.app.validated import validated
+
+        run = validated(
+            function,
+            name,
+            strict=bool(options.get("pydantic_strict", False)),
+            context=options.get("pydantic_context"),
+            dump_kwargs=options.get("pydantic_dump_kwargs"),
+        )
+    attributes = {
+        key: value
+        for key, value in options.items()
+        if key not in _DECORATOR_ONLY and key not in _PYDANTIC
+    }
+    short = getattr(function, "__name__", name.rpartition(".")[2])
+    attributes |= {
+        "run": run if options.get("bind") else staticmethod(run),
+        "__wrapped__": run if options.get("bind") else staticmethod(run),
+        "_decorated": True,
+        "dumps_models": bool(options.get("pydantic")),
+        "__doc__": function.__doc__,
+        "__module__": getattr(function, "__module__", None) or base.__module__,
+        "__qualname__": getattr(function, "__qualname__", short),
+        "__annotations__": getattr(function, "__annotations__", {}),
+    }
+    task = type(short, (base,), attributes)()
+    task._app = app
+    return task
+
+
+def _refuse_coroutine(function: Any, name: str) -> None:
+    inner = function
+    while hasattr(inner, "func"):  # functools.partial
+        inner = inner.func
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        code = getattr(vars(type(inner)).get("__call__"), "__code__", None)
+    if code is not None and code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+        raise NotBuiltYet(
+            f"task {name} is a coroutine function, and async def tasks are not built yet; let a"
+            " plain function call asyncio.run(...)"
+        )

@@ -1,0 +1,57 @@
+"""``@shared_task``: tasks of libraries, which belong to whatever apps there are.
+
+The decorator leaves word here; each app makes its own task of it when it is finalized. What the
+decorator gives is a stand-in for the current app's task.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from umbel.app.proxy import Proxy
+from umbel.app.registry import task_name
+from umbel.ports.current import current_app
+
+_makers: list[Callable[[Any], Any]] = []
+_apps: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def shared_task(*args: Any, **options: Any) -> Any:
+    """Make a task for every app, with the options of ``app.task``."""
+
+    def decorated(function: Callable[..., Any]) -> Any:
+        def make(app: Any) -> Any:
+            return app.task_from(function, **options)
+
+        _makers.append(make)
+        for app in list(_apps):
+            if app.finalized:
+                make(app)
+
+        def of_current_app() -> Any:
+            app = current_app()
+            name = options.get("name")
+            if name is None:
+                name = task_name(app.main, function.__name__, function.__module__)
+            return app.tasks[name]
+
+        return Proxy(of_current_app, name=function.__name__, doc=function.__doc__)
+
+    if len(args) == 1 and callable(args[0]) and not options:
+        return decorated(args[0])
+    if args:
+        raise TypeError(f"@shared_task() takes options by name, got {args!r}")
+    return decorated
+
+
+def announce(app: Any) -> None:
+    """Let an app know of shared tasks that are still to come."""
+    _apps.add(app)
+
+
+def make_all(app: Any) -> None:
+    """Make the shared tasks of an app that is being finalized."""
+    for make in list(_makers):
+        make(app)

@@ -1,0 +1,198 @@
+"""What a running task may do about its own fate: retry, replace itself, grow its chord.
+
+Inside a worker none of these publishes anything: what is to be sent is left on the request, or in
+the Retry that is raised, and becomes part of the attempt's settlement, so that a crash can't do
+it twice. In eager mode there is no settlement, and it happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from umbel.app.sending import check_options
+from umbel.model.call import Call
+from umbel.model.errors import (
+    Ignore,
+    ImproperlyConfigured,
+    MaxRetriesExceededError,
+    Retry,
+)
+from umbel.model.join import JoinGrowth, JoinOpening
+from umbel.model.request import Request
+
+
+def retry(
+    task: Any,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    exc: BaseException | None,
+    *,
+    throw: bool,
+    eta: datetime | None,
+    countdown: float | None,
+    max_retries: Any,
+    options: dict[str, Any],
+) -> Retry:
+    """Raise (or, with ``throw`` off, give) the Retry of a running task."""
+    request: Request = task.request
+    if request.called_directly:
+        # There is no attempt to repeat: a function was called.
+        _raise(exc or Retry("Task can be retried", None))
+    check_options(options)
+    retries = (request.retries or 0) + 1
+    limit = task.max_retries if max_retries is None else max_retries
+    if limit is not None and retries > limit:
+        if exc is not None:
+            _raise(exc)
+        raise MaxRetriesExceededError(
+            f"Can't retry {task.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}",
+            task_args=request.args,
+            task_kwargs=request.kwargs,
+        )
+    if eta is None and countdown is None:
+        countdown = task.default_retry_delay
+    if isinstance(countdown, timedelta):
+        countdown = countdown.total_seconds()
+    options |= {"retries": retries, "eta": eta, "countdown": countdown}
+    call = call_from_request(request, args, kwargs, options)
+    found = Retry(exc=exc, when=eta if eta is not None else countdown, is_eager=request.is_eager)
+    found.call = call  # type: ignore[attr-defined]  # read by execution, which makes a Retried of it
+    if not throw and not request.is_eager:
+        # The task goes on, and may even succeed; the next attempt is settled with this one.
+        request.added_sends = [*(request.added_sends or ()), call]
+    if throw:
+        raise found from exc
+    return found
+
+
+def _raise(error: BaseException) -> None:
+    # Inside of ``except``: the same error goes on as it is, another one keeps its cause.
+    raise error
+
+
+def call_from_request(
+    request: Request,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> Call:
+    """The same task again, with the same id, in the same place of its workflow."""
+    kept = dict(request.as_execution_options())
+    given = {name: value for name, value in options.items() if value is not None}
+    merged = {**kept, **_place_of(request), **given}
+    if "expires" in given or "queue" in given:
+        merged = {**kept, **given}
+    if request.stamped_headers:
+        merged.setdefault("stamped_headers", list(request.stamped_headers))
+        merged.setdefault("stamps", request.stamps)
+    if request.ignore_result is not None:
+        merged.setdefault("ignore_result", request.ignore_result)
+    take = merged.pop
+    return Call(
+        task=request.task or "",
+        args=request.args if args is None else args,
+        kwargs=request.kwargs if kwargs is None else kwargs,
+        id=take("task_id") or "",
+        root_id=take("root_id"),
+        parent_id=take("parent_id"),
+        group_id=take("group_id"),
+        group_index=take("group_index"),
+        chord=take("chord"),
+        chain=take("chain"),
+        link=take("link"),
+        link_error=take("link_error"),
+        options={name: value for name, value in merged.items() if value is not None},
+    )
+
+
+def _place_of(request: Request) -> dict[str, Any]:
+    """The queue that it came by, and its priority."""
+    delivery = request.delivery_info or {}
+    place: dict[str, Any] = {}
+    priority = delivery.get("priority")
+    if priority is None:
+        priority = (request.properties or {}).get("priority")
+    if priority is not None:
+        place["priority"] = priority
+    key = delivery.get("routing_key")
+    if delivery.get("exchange"):
+        place |= {"exchange": delivery["exchange"], "routing_key": key}
+    elif key:
+        place["queue"] = key
+    return place
+
+
+# - Replacing
+
+
+def replace(task: Any, signature: Any) -> Any:
+    """Put a signature in the place of the running task; raises ``Ignore`` in a worker."""
+    if "chord" in signature["options"]:
+        raise ImproperlyConfigured("a signature that replaces a task must not be part of a chord")
+    if signature.get("subtask_type") == "chain" and not signature["kwargs"]["tasks"]:
+        raise ImproperlyConfigured("a task can't be replaced with an empty chain")
+    return task.on_replace(signature)
+
+
+def carry_out_replacement(task: Any, signature: Any) -> Any:
+    """What ``Task.on_replace`` does: run it here, or leave it to the settlement."""
+    # Not at the top: importing the canvas is for those who have one.
+    from umbel.canvas.shapes import as_one_part
+
+    request: Request = task.request
+    # A group's list of results stands for the one result of the task.
+    one = as_one_part(signature)
+    if request.is_eager:
+        return task.app.signature(one).apply().get()
+    request.replaced_by = list(_unrolled(task, one, _place_in_workflow(request, one)))
+    raise Ignore("replaced by another task")
+
+
+def _place_in_workflow(request: Request, replacement: Mapping[str, Any]) -> dict[str, Any]:
+    is_plain = replacement.get("subtask_type") is None
+    place = {
+        # Who waits for the task waits for what stands in its place.
+        "task_id": request.id,
+        "root_id": request.root_id or request.id,
+        "parent_id": request.parent_id if is_plain else request.id,
+        "chord": request.chord,
+        "group_id": request.group,
+        "group_index": request.group_index,
+        "chain": request.chain,
+        "link": request.callbacks,
+        "link_error": request.errbacks,
+        "replaced_task_nesting": (request.replaced_task_nesting or 0) + 1,
+    }
+    if request.stamped_headers:
+        place["stamped_headers"] = list(request.stamped_headers)
+        place.update(request.stamps or {})
+    return {name: value for name, value in place.items() if value is not None}
+
+
+def add_to_chord(task: Any, signature: Any, *, lazy: bool) -> Any:
+    """Make a signature a further member of the chord of the running task."""
+    request: Request = task.request
+    if not request.chord:
+        raise ValueError("the running task is not a member of a chord")
+    signature.set(
+        group_id=request.group,
+        group_index=request.group_index,
+        chord=request.chord,
+        root_id=request.root_id,
+    )
+    result = signature.freeze()
+    request.added_growth = [*(request.added_growth or ()), JoinGrowth(request.group or "", 1)]
+    if lazy:
+        return signature
+    place = {"root_id": request.root_id, "parent_id": request.id}
+    sends = _unrolled(task, signature, place)
+    request.added_sends = [*(request.added_sends or ()), *sends]
+    return result
+
+
+def _unrolled(task: Any, signature: Any, place: Mapping[str, Any]) -> Iterator[Call | JoinOpening]:
+    from umbel.canvas.unrolling import unroll
+
+    return unroll(signature, (), {}, place, new_id=task.app.new_id).sends
