@@ -1,0 +1,118 @@
+"""``map``, ``starmap`` and ``chunks``: one task called many times by one message.
+
+The first two are messages for the built-in tasks ``celery.map`` and ``celery.starmap``, which call
+the task for each item and give the list. ``chunks`` is a group of such messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from umbel.canvas.composite import Composite
+from umbel.canvas.group import group
+from umbel.canvas.shapes import slices
+from umbel.canvas.signature import Signature, maybe_signature
+from umbel.canvas.streams import sequence_of
+from umbel.ports.sender import Sender
+
+
+class _Batch(Signature):
+    _task_name = ""
+
+    def __init__(
+        self, task: Any, it: Iterable[Any], app: Sender | None = None, **options: Any
+    ) -> None:
+        task = _signature_of(task)
+        super().__init__(
+            self._task_name,
+            (),
+            {"task": task, "it": it if isinstance(it, list | tuple) else list(it)},
+            options,
+            immutable=True,
+            app=app or task._app,
+        )
+
+
+class xmap(_Batch):  # noqa: N801 - Celery's name
+    """``task.map(items)``: the list of ``task(item)``, made by one message."""
+
+    _task_name = "celery.map"
+
+    def __repr__(self) -> str:
+        task, it = self["kwargs"]["task"], self["kwargs"]["it"]
+        return f"[{task['task']}(x) for x in {it!r}]"
+
+
+class xstarmap(_Batch):  # noqa: N801 - Celery's name
+    """``task.starmap(items)``: the list of ``task(*item)``, made by one message."""
+
+    _task_name = "celery.starmap"
+
+    def __repr__(self) -> str:
+        task, it = self["kwargs"]["task"], self["kwargs"]["it"]
+        return f"[{task['task']}(*x) for x in {it!r}]"
+
+
+class chunks(Composite):  # noqa: N801 - Celery's name
+    """``task.chunks(items, n)``: ``task(*item)`` for each, ``n`` to a message."""
+
+    def __init__(
+        self, task: Any, it: Iterable[Any], n: int, app: Sender | None = None, **options: Any
+    ) -> None:
+        task = _signature_of(task)
+        super().__init__(
+            "celery.chunks",
+            (),
+            {"task": task, "it": sequence_of(it), "n": n},
+            options,
+            immutable=True,
+            app=app or task._app,
+        )
+
+    def group(self) -> group:
+        """The group that this stands for: a ``starmap`` for each chunk."""
+        task, it, n = (self["kwargs"][name] for name in ("task", "it", "n"))
+        return group(
+            (xstarmap(task, part, app=self._app) for part in slices(it, int(n))),
+            app=self._app,
+            **self["options"],
+        )
+
+    def __call__(self, **options: Any) -> Any:
+        """Send it."""
+        return self.apply_async(**options)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        route_name: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send the group of chunks."""
+        return self.group().apply_async(args, kwargs, **options)
+
+    def apply(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the group of chunks here and now."""
+        return self.group().apply(args, kwargs, **options)
+
+    @classmethod
+    def apply_chunks(cls, task: Any, it: Iterable[Any], n: int, app: Sender | None = None) -> Any:
+        """What the task ``celery.chunks`` does: send the group of chunks."""
+        return cls(task, it, n, app=app)()
+
+    def _take(self, data: Mapping[str, Any]) -> None:
+        raise TypeError("chunks can't be frozen: freeze its group()")
+
+
+def _signature_of(task: Any) -> Any:
+    """The signature of what is called for each item: a task, or a signature of one."""
+    if isinstance(task, Mapping):
+        return maybe_signature(task)
+    return task.s()

@@ -1,0 +1,314 @@
+"""What signatures are, read off their data, and the rewriting that makes them simpler. Pure.
+
+A signature is looked at as the mapping that stands on the wire, so that what a user has built here
+and what another process has sent are treated by the same code. Nothing is changed in place.
+
+The rewriting leaves few cases to the unrolling:
+
+- A chain is flat: chains in it are spliced; a group with something after it has become a chord;
+  a chord whose body is a chain is followed by the rest of that body. So each step but the last
+  ends in exactly one task, whose value the next step is given.
+- What counts as one part of a join ends in exactly one task: a group at its end is gathered by
+  ``celery.accumulate``, whose value is the list. (A group that stands in a header itself is
+  flattened instead: its members are parts.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from umbel.model.call import SignatureDict
+
+# Options that say where a signature stands in its workflow; the rest says how it is sent.
+PLACE = frozenset({"task_id", "group_id", "group_index", "chord", "chain", "root_id", "parent_id"})
+
+_KINDS = {
+    "celery.chain": "chain",
+    "celery.group": "group",
+    "celery.chord": "chord",
+    "celery.chunks": "chunks",
+}
+
+
+def kind_of(sig: SignatureDict) -> str:
+    """``task``, ``chain``, ``group``, ``chord`` or ``chunks``.
+
+    ``celery.chunks`` with a task id is a plain task: somebody waits for the result of that id.
+    """
+    subtask = sig.get("subtask_type")
+    if subtask is not None:
+        return subtask if subtask in ("chain", "group", "chord") else "task"
+    kind = _KINDS.get(sig["task"], "task")
+    if kind == "chunks" and sig["options"].get("task_id") is not None:
+        return "task"
+    return kind
+
+
+def listed(value: Any) -> list[Any]:
+    """One thing, many or none, as a list: how ``link`` and ``link_error`` are given."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def task_sig(
+    name: str, kwargs: Mapping[str, Any], *, options: Mapping[str, Any], immutable: bool = False
+) -> dict[str, Any]:
+    """A plain signature."""
+    return {
+        "task": name,
+        "args": (),
+        "kwargs": dict(kwargs),
+        "options": dict(options),
+        "subtask_type": None,
+        "immutable": immutable,
+    }
+
+
+def group_sig(tasks: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A group."""
+    return {
+        "task": "celery.group",
+        "args": (),
+        "kwargs": {"tasks": tasks},
+        "options": dict(options or ()),
+        "subtask_type": "group",
+        "immutable": False,
+    }
+
+
+def chord_sig(
+    header: Any, body: SignatureDict, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A chord."""
+    return {
+        "task": "celery.chord",
+        "args": (),
+        "kwargs": {"kwargs": {}, "header": header, "body": body},
+        "options": dict(options or ()),
+        "subtask_type": "chord",
+        "immutable": False,
+    }
+
+
+def accumulator() -> dict[str, Any]:
+    """The body that gives the list of a chord's values as it is."""
+    return task_sig("celery.accumulate", {"index": 0}, options={})
+
+
+def slices(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of ``size`` items, the last one shorter."""
+    part: list[Any] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def group_of_chunks(sig: SignatureDict) -> dict[str, Any]:
+    """The group of ``celery.starmap`` tasks that ``chunks`` stands for."""
+    task, it, size = (sig["kwargs"][name] for name in ("task", "it", "n"))
+    members = [
+        task_sig("celery.starmap", {"task": task, "it": part}, options={}, immutable=True)
+        for part in slices(it, int(size))
+    ]
+    return group_sig(members, sig["options"])
+
+
+def ends_in_group(sig: SignatureDict) -> bool:
+    """True where the result of a signature is that of a group, not that of one task."""
+    kind = kind_of(sig)
+    if kind == "chain":
+        tasks = sig["kwargs"]["tasks"]
+        return bool(tasks) and ends_in_group(tasks[-1])
+    if kind == "chord":
+        body = sig["kwargs"].get("body")
+        return body is not None and ends_in_group(body)
+    return kind in ("group", "chunks")
+
+
+def as_one_part(sig: SignatureDict) -> SignatureDict:
+    """The same, made to end in one task, whose value is a list where it ended in a group."""
+    if not ends_in_group(sig):
+        return sig
+    kind = kind_of(sig)
+    kwargs = sig["kwargs"]
+    if kind == "chain":
+        tasks = list(kwargs["tasks"])
+        tasks[-1] = as_one_part(tasks[-1])
+        return {**sig, "kwargs": {**kwargs, "tasks": tasks}}
+    if kind == "chord":
+        return {**sig, "kwargs": {**kwargs, "body": as_one_part(kwargs["body"])}}
+    if kind == "chunks":
+        sig = group_of_chunks(sig)
+    return chord_sig(_without_place(sig), accumulator())
+
+
+def _without_place(group: SignatureDict) -> SignatureDict:
+    # Members that another client has frozen as parts of an outer join count here alone.
+    def clean(member: SignatureDict) -> SignatureDict:
+        if member["options"].get("chord") is None:
+            return member
+        options = {k: v for k, v in member["options"].items() if k not in PLACE or k == "task_id"}
+        return {**member, "options": options}
+
+    tasks = group["kwargs"]["tasks"]
+    if isinstance(tasks, list | tuple):
+        tasks = [clean(task) for task in tasks]
+    options = {k: v for k, v in group["options"].items() if k not in PLACE or k == "task_id"}
+    return group_sig(tasks, options)
+
+
+def members_of(tasks: Iterable[SignatureDict]) -> Iterator[SignatureDict]:
+    """The members of a group or header: groups in it are flattened, in order."""
+    for sig in tasks:
+        if sig.get("subtask_type") != "group" and sig["task"] != "celery.group":
+            if sig["task"] != "celery.chain" or sig["kwargs"].get("tasks"):
+                yield sig
+            continue
+        options = {k: v for k, v in sig["options"].items() if k not in PLACE}
+        for member in members_of(sig["kwargs"]["tasks"]):
+            yield with_options(member, options) if options else member
+
+
+def with_options(sig: SignatureDict, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The signature with options laid over its own; links are added to its own."""
+    merged = {**sig["options"], **options}
+    for name in ("link", "link_error"):
+        if name in options:
+            own = listed(sig["options"].get(name))
+            merged[name] = own + [new for new in listed(options[name]) if new not in own]
+    return {**sig, "options": merged}
+
+
+def header_of(sig: SignatureDict) -> tuple[Any, Mapping[str, Any]]:
+    """The members of a chord's header as they stand, and the header's own options."""
+    header = sig["kwargs"]["header"]
+    if isinstance(header, Mapping):
+        if header.get("subtask_type") == "group":
+            return header["kwargs"]["tasks"], header["options"]
+        return [header], {}
+    return header, {}
+
+
+def everywhere(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of a canvas that go to each of its tasks, wherever it stands."""
+    found = {}
+    if "replaced_task_nesting" in options:
+        found["replaced_task_nesting"] = options["replaced_task_nesting"]
+    stamps = options.get("stamped_headers")
+    if stamps:
+        found["stamped_headers"] = stamps
+        found.update({name: options[name] for name in stamps if name in options})
+    return found
+
+
+def steps_of(tasks: Iterable[SignatureDict]) -> list[SignatureDict]:
+    """The steps of a chain, flat: see the top of this room."""
+    steps: list[SignatureDict] = []
+    for sig in tasks:
+        _append(steps, sig)
+    return steps
+
+
+def _append(steps: list[SignatureDict], sig: SignatureDict) -> None:
+    kind = kind_of(sig)
+    if kind == "chain":
+        for step in _own_steps(sig):
+            _append(steps, step)
+        return
+    if kind == "chunks":
+        sig = group_of_chunks(sig)
+    elif kind == "group" and steps and isinstance(sig["kwargs"]["tasks"], list | tuple):
+        members = list(members_of([sig]))
+        if len(members) < 2:
+            # A group of one is its member, and a group of none is nothing, as in Celery.
+            for member in members:
+                _append(steps, member)
+            return
+    elif kind == "chord":
+        sig, rest = _split_body(sig)
+        _join_on(steps, sig)
+        for step in rest:
+            _append(steps, step)
+        return
+    _join_on(steps, sig)
+
+
+def _own_steps(chain: SignatureDict) -> list[SignatureDict]:
+    """The tasks of a chain inside of another, with its options laid on them."""
+    return spread(list(chain["kwargs"]["tasks"]), chain["options"])
+
+
+def spread(steps: Sequence[SignatureDict], options: Mapping[str, Any]) -> list[SignatureDict]:
+    """Steps of a chain, with the chain's options laid on those that they are meant for.
+
+    ``link`` and the place are the last one's, ``link_error`` is everybody's, and how to send
+    (queue, countdown ...) is the first one's: that is the one that gets sent.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    if not options or not steps:
+        return list(steps)
+    errors = {"link_error": options["link_error"]} if options.get("link_error") else {}
+    for_all = {**everywhere(options), **errors}
+    last = {k: v for k, v in options.items() if k in PLACE}
+    if options.get("link"):
+        last["link"] = options["link"]
+    first = {k: v for k, v in options.items() if k not in PLACE and k != "link"}
+    laid = [with_options(step, for_all) if for_all else step for step in steps]
+    if first:
+        laid[0] = with_options(laid[0], first)
+    if last:
+        laid[-1] = _placed(laid[-1], last)
+    return laid
+
+
+def _placed(sig: SignatureDict, place: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature with its place; the id that is waited for is that of a chord's body."""
+    task_id = place.get("task_id")
+    if task_id is None or kind_of(sig) != "chord":
+        return with_options(sig, place)
+    rest = {name: value for name, value in place.items() if name != "task_id"}
+    kwargs = sig["kwargs"]
+    body = _placed(kwargs["body"], {"task_id": task_id}) if kwargs.get("body") is not None else None
+    return with_options({**sig, "kwargs": {**kwargs, "body": body}}, rest)
+
+
+def _split_body(chord: SignatureDict) -> tuple[SignatureDict, list[SignatureDict]]:
+    """A chord whose body is a chain, as a chord with its first task and the rest."""
+    kwargs = chord["kwargs"]
+    body = kwargs.get("body")
+    if body is None or kind_of(body) != "chain":
+        return chord, []
+    first, *rest = steps_of(_own_steps(body)) or [accumulator()]
+    links = {k: v for k, v in chord["options"].items() if k in ("link", "link_error")}
+    if rest and links:
+        # They were meant for the end of the body, which is a step of its own now.
+        rest = spread(rest, links)
+    kept = {k: v for k, v in chord["options"].items() if not rest or k != "link"}
+    return {**chord, "options": kept, "kwargs": {**kwargs, "body": first}}, rest
+
+
+def _join_on(steps: list[SignatureDict], sig: SignatureDict) -> None:
+    if steps and ends_in_group(steps[-1]):
+        steps[-1] = _gathered(steps[-1], sig)
+    else:
+        steps.append(sig)
+
+
+def _gathered(before: SignatureDict, after: SignatureDict) -> SignatureDict:
+    """What ends in a group, and what is to get the list of its values, as one chord."""
+    kind = kind_of(before)
+    if kind == "group":
+        return chord_sig(before, after)
+    if kind == "chunks":
+        return chord_sig(group_of_chunks(before), after)
+    kwargs = before["kwargs"]
+    if kind == "chain":
+        *tasks, last = kwargs["tasks"]
+        return {**before, "kwargs": {**kwargs, "tasks": [*tasks, _gathered(last, after)]}}
+    return {**before, "kwargs": {**kwargs, "body": _gathered(kwargs["body"], after)}}
