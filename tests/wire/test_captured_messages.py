@@ -13,6 +13,12 @@ from umbel.wire.preview import preview
 
 ENTRIES = entries()
 IDS = [name for name, _ in ENTRIES]
+# Protocol 1 is read, not written; what a broker put back was not composed.
+COMPOSED = [
+    (name, raw)
+    for name, raw in ENTRIES
+    if (headers := json.loads(raw)["headers"]) and "redelivered" not in headers
+]
 ACCEPT = serializers.content_types(["json", "yaml", "msgpack", "pickle"])
 OWN = {"correlation_id", "reply_to", "delivery_mode", "expiration", "delivery_info", "priority"}
 OWN |= {"body_encoding", "delivery_tag"}
@@ -90,11 +96,9 @@ def test_a_message_is_read_as_celery_reads_it(raw: str) -> None:
         assert getattr(request, name) == value
 
 
-@pytest.mark.parametrize("raw", [raw for _, raw in ENTRIES], ids=IDS)
+@pytest.mark.parametrize("raw", [raw for _, raw in COMPOSED], ids=[name for name, _ in COMPOSED])
 def test_a_call_is_composed_to_the_bytes_that_celery_sent(raw: str) -> None:
     opened = envelope.decode(raw.encode())
-    if not opened.headers:
-        pytest.skip("protocol 1 is read, not written")
     call, terms, tag = retold(opened)
 
     message = protocol.compose(call, terms, tag)
@@ -106,11 +110,9 @@ def test_a_call_is_composed_to_the_bytes_that_celery_sent(raw: str) -> None:
         assert message.raw.decode() == raw
 
 
-@pytest.mark.parametrize("raw", [raw for _, raw in ENTRIES], ids=IDS)
+@pytest.mark.parametrize("raw", [raw for _, raw in COMPOSED], ids=[name for name, _ in COMPOSED])
 def test_a_template_writes_what_compose_writes(raw: str) -> None:
     opened = envelope.decode(raw.encode())
-    if not opened.headers:
-        pytest.skip("protocol 1 is read, not written")
     call, terms, tag = retold(opened)
     terms = terms._replace(argsrepr=None, kwargsrepr=None, correlation_id=None)
 

@@ -27,14 +27,14 @@ def entries() -> list[tuple[str, str]]:
     return found
 
 
-def stored_values() -> list[tuple[str, dict[str, Any], dict[str, Any], bytes]]:
-    """(name, settings, write, value) of every record that a worker of Celery stored."""
+def stored_values() -> list[tuple[str, dict[str, Any], bytes]]:
+    """(name, settings, value) of every record that a worker of Celery stored."""
     found = []
     for case in load("results")["results"]:
         for number, write in enumerate(case.get("writes", [])):
             if "celery-task-meta-" in write["key"]:
                 name = f"{case['name']}-{number}"
-                found.append((name, case["conf"], write, as_bytes(write["value"])))
+                found.append((name, case["conf"], as_bytes(write["value"])))
     return found
 
 

@@ -253,7 +253,7 @@ class Template:
         self._priority = min(max(terms.priority or 0, 0), 9)
 
     def compose(self, call: Call, tag: str) -> Message:
-        """What ``compose`` gives, in a fifth of its time (bench/wire.py)."""
+        """What ``compose`` gives, in a third of its time (bench/wire.py)."""
         pieces, terms = self._pieces, self.terms
         if pieces is None or call.task != self.task:
             return compose(call, terms, tag)

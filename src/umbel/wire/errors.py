@@ -103,7 +103,9 @@ def exception_of(document: Any) -> BaseException:
     try:
         found, is_own = _class_of(module if type(module) is str else None, name)
     except ValueError:  # text that can't name anything, such as one with NUL
-        return TaskError(f"the record holds an exception named {name!r:.500}: {_repr(message):.500}")
+        return TaskError(
+            f"the record holds an exception named {name!r:.500}: {_repr(message):.500}"
+        )
     if not (isinstance(found, type) and issubclass(found, BaseException)):
         return SecurityError(
             f"Expected an exception class, got {module}.{name} with payload {_repr(message):.500}"

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from umbel.model.clock import parse_iso8601
-from umbel.model.errors import ContentDisallowed, InvalidTaskError
+from umbel.model.errors import ContentDisallowed, DecodeError, InvalidTaskError
 from umbel.model.request import Request
 from umbel.wire import json_forms
 from umbel.wire.composition import Template, Terms, compose
@@ -87,10 +87,12 @@ def payload_of(
 def _body_of(envelope: Envelope, accept: Container[str]) -> Any:
     data = envelope.body
     compression = envelope.headers.get("compression")
-    if compression is not None:
-        data = decompress(data, compression)
     try:
+        if compression is not None:
+            data = decompress(data, compression)
         return loads(data, envelope.content_type, envelope.content_encoding, accept)
+    except DecodeError as error:
+        raise DecodeError(f"the body can't be decoded: {error}") from error
     except ContentDisallowed as error:
         raise InvalidTaskError(str(error)) from error
 
