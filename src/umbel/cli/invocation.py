@@ -35,7 +35,7 @@ class Invocation:
 
     def check_app(self) -> None:
         """Without ``-A`` there must be settings, from which a default app can live."""
-        if self.app is None and self.config is None:
+        if self.app is None and self.config is None and not os.path.exists("celeryconfig.py"):
             raise click.UsageError(
                 "which app? Name its module before the command: umbel -A MODULE COMMAND"
             )

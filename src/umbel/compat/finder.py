@@ -23,10 +23,11 @@ class AliasLoader:
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         """The empty stand-in; its names are looked up later."""
-        from umbel.compat.names import instead_of, targets_of
+        from umbel.compat.names import children_of, instead_of, targets_of
         from umbel.compat.standins import StandIn
 
-        return StandIn(spec.name, targets_of(spec.name), instead_of(spec.name))
+        name = spec.name
+        return StandIn(name, targets_of(name), children_of(name), instead_of(name))
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing runs: there is no source."""

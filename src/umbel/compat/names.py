@@ -209,7 +209,12 @@ def has_module(name: str) -> bool:
 
 def is_package(name: str) -> bool:
     """Whether modules may be below ``name``."""
-    return name in _packages() or _not_built(name) is not None
+    return name in _children() or _not_built(name) is not None
+
+
+def children_of(name: str) -> frozenset[str]:
+    """The submodules of a module that are named in the tables."""
+    return _children().get(name, frozenset())
 
 
 def instead_of(name: str) -> str | None:
@@ -232,9 +237,12 @@ def targets_of(name: str) -> dict[str, str]:
 
 
 @cache
-def _packages() -> frozenset[str]:
-    known = [*MODULES, *NOT_BUILT, *MISSING]
-    return frozenset(name.rpartition(".")[0] for name in known)
+def _children() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name in (*MODULES, *NOT_BUILT, *MISSING):
+        parent, _, child = name.rpartition(".")
+        found.setdefault(parent, set()).add(child)
+    return {parent: frozenset(names) for parent, names in found.items()}
 
 
 def _not_built(name: str) -> str | None:

@@ -9,14 +9,14 @@ using it raises ``NotBuiltYet`` with its name and what to use meanwhile.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from umbel.model.errors import NotBuiltYet
 
 
-class NotBuiltModule(NotBuiltYet, ModuleNotFoundError):
+class NotBuiltModule(ModuleNotFoundError, NotBuiltYet):
     """A module of Celery that umbel does not have; ``except ImportError`` catches it."""
 
 
@@ -66,13 +66,16 @@ class Refusal:
 class StandIn(ModuleType):
     """A module whose names are found elsewhere.
 
-    ``targets`` maps each name to ``module:attribute``; with ``instead``, every other name is a
-    ``Refusal``.
+    ``targets`` maps each name to ``module:attribute``, ``children`` names its submodules; with
+    ``instead``, every other name is a ``Refusal``.
     """
 
-    def __init__(self, name: str, targets: Mapping[str, str], instead: str | None) -> None:
+    def __init__(
+        self, name: str, targets: Mapping[str, str], children: Container[str], instead: str | None
+    ) -> None:
         super().__init__(name, f"The names of Celery's ``{name}``, as umbel has them.")
         self._targets = targets
+        self._children = children
         self._instead = instead
         self.__all__ = list(targets)
 
@@ -89,10 +92,8 @@ class StandIn(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         # ``import celery; celery.schedules.crontab`` works there, because something imported the
         # submodule already.
-        try:
+        if name in self._children:
             return importlib.import_module(f"{self.__name__}.{name}")
-        except ModuleNotFoundError:
-            pass
         if self._instead is not None:
             return Refusal(f"{self.__name__}.{name}", self._instead)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} in umbel")
