@@ -1,0 +1,94 @@
+"""What the nursery tells the supervisor once it has the app: everything that it must know of it.
+
+The supervisor imports no app, so what it knows of one comes as plain data: how to reach the
+broker, how long leases live, how many children to keep, how to write its log lines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from umbel.ports.engine import EngineOptions
+
+logger = logging.getLogger(__name__)
+
+
+class LogSettings(NamedTuple):
+    """How the supervisor writes its own few lines; those of the app's log settings."""
+
+    level: int
+    file: str | None
+    format: str
+    date_format: str | None
+    is_colored: bool
+
+
+class Briefing(NamedTuple):
+    """What the supervisor must know of the app."""
+
+    pool: str  # prefork, threads, solo
+    children: int
+    threads: int  # per child
+    queues: tuple[str, ...]
+    broker_url: str
+    result_url: str | None
+    broker_options: EngineOptions
+    result_options: EngineOptions
+    lease_s: float
+    beat_s: float
+    sweep_s: float
+    max_deliveries: int
+    grace_s: float  # worker_soft_shutdown_timeout; 0: wait for what runs
+    log: LogSettings
+    max_tasks: int | None = None
+    max_memory_kib: int | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    prefetch_multiplier: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the line."""
+        plain = self._asdict()
+        plain["log"] = self.log._asdict()
+        for name in ("broker_options", "result_options"):
+            plain[name] = _plain_options(name, plain[name])
+        return plain
+
+
+def from_dict(plain: Mapping[str, Any]) -> Briefing:
+    """What ``as_dict`` gave, after its way over the line."""
+    return Briefing(
+        **{
+            **plain,
+            "queues": tuple(plain["queues"]),
+            "log": LogSettings(**plain["log"]),
+            "broker_options": EngineOptions(**plain["broker_options"]),
+            "result_options": EngineOptions(**plain["result_options"]),
+        }
+    )
+
+
+def _plain_options(name: str, options: EngineOptions) -> dict[str, Any]:
+    plain = options._asdict()
+    plain["transport"] = _plain_mapping(name, options.transport)
+    if options.tls is not None:
+        plain["tls"] = _plain_mapping(name, options.tls)
+    return plain
+
+
+def _plain_mapping(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {}
+    for key, value in options.items():
+        try:
+            plain[key] = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            logger.warning(
+                "%s: %s is a %s and can't be handed to the supervisor, which does without it",
+                name,
+                key,
+                type(value).__name__,
+            )
+    return plain

@@ -1,0 +1,100 @@
+"""Time limits, kept from outside: nothing that a task does can outlast its hard limit.
+
+The soft limit is a signal (SIGUSR1) to the child, once per task; a C loop or a task that catches
+every exception does not hear it. The hard limit is a SIGKILL, and in between lies a moment in
+which the task may end and the next one begin: so the child is stopped first (SIGSTOP), and killed
+only if the same token still stands in its lane when the kernel says that it stands still.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from umbel.worker.seats import Seat, Stage
+from umbel.worker.slots import Running
+
+
+class Exceeded(NamedTuple):
+    """A task that has outrun a limit."""
+
+    seat: Seat
+    running: Running
+
+    @property
+    def hard_limit_s(self) -> float:
+        """The hard limit, as it was set."""
+        return round((self.running.hard_ns - self.running.started_ns) / 1e9, 3)
+
+    @property
+    def soft_limit_s(self) -> float:
+        """The soft limit, as it was set."""
+        return round((self.running.soft_ns - self.running.started_ns) / 1e9, 3)
+
+
+class Look(NamedTuple):
+    """What a look at all lanes has found."""
+
+    soft: list[Exceeded]
+    hard: list[Exceeded]
+    next_ns: int | None  # when the next limit passes, if nothing changes
+
+
+def look(seats: Iterable[Seat], now_ns: int) -> Look:
+    """Which tasks have outrun a limit, and when the next one may."""
+    soft: list[Exceeded] = []
+    hard: list[Exceeded] = []
+    next_ns: int | None = None
+    for seat in seats:
+        if seat.stage not in (Stage.TAKEN, Stage.LEAVING):
+            continue
+        for running in seat.slot.running():
+            is_warned = (running.epoch, running.token) in seat.warned
+            limits = (0 if is_warned else running.soft_ns, running.hard_ns)
+            if limits[1] and limits[1] <= now_ns:
+                hard.append(Exceeded(seat, running))
+            elif limits[0] and limits[0] <= now_ns:
+                soft.append(Exceeded(seat, running))
+            ahead = [limit for limit in limits if limit > now_ns]
+            if ahead and (next_ns is None or min(ahead) < next_ns):
+                next_ns = min(ahead)
+    return Look(soft, hard, next_ns)
+
+
+def warn(exceeded: Exceeded) -> bool:
+    """Signal the soft limit, once per token; False where the task has just ended."""
+    seat, running = exceeded
+    # The handler of the threads pool's main thread would hit nobody: no signal reaches a thread.
+    if seat.slot.lanes > 1 or not _still_runs(seat, running):
+        return False
+    seat.warned = {(running.epoch, running.token)}
+    seat.send_signal(signal.SIGUSR1)
+    return True
+
+
+def freeze(exceeded: Exceeded) -> None:
+    """Stop the child; ``convict`` decides when it stands still."""
+    seat, running = exceeded
+    seat.condemned = running
+    seat.stage_before = seat.stage
+    seat.stage = Stage.FROZEN
+    seat.send_signal(signal.SIGSTOP)
+
+
+def convict(seat: Seat) -> bool:
+    """A frozen child stands still: kill it if it still runs what it is condemned for."""
+    condemned = seat.condemned
+    if condemned is not None and _still_runs(seat, condemned):
+        seat.send_signal(signal.SIGKILL)
+        return True
+    seat.condemned = None
+    seat.stage = seat.stage_before
+    seat.send_signal(signal.SIGCONT)
+    return False
+
+
+def _still_runs(seat: Seat, running: Running) -> bool:
+    return any(
+        now.token == running.token and now.epoch == running.epoch for now in seat.slot.running()
+    )

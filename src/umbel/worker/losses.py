@@ -1,0 +1,76 @@
+"""From the death of a child to what it means: what is held against whom, and what the log says."""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+from umbel.model.lease import Loss
+from umbel.worker import verdicts
+from umbel.worker.limits import Exceeded
+from umbel.worker.options import EXIT_RECYCLED
+from umbel.worker.seats import Departure
+
+logger = logging.getLogger(__name__)
+
+
+def losses_of(departure: Departure, *, is_our_stop: bool) -> list[Loss]:
+    """What the dead child ran, as the broker is to take it.
+
+    A condemned task gets its verdict. What ran beside it, and what a stop of ours has ended, is
+    not held against its task.
+    """
+    condemned = departure.condemned
+    losses = []
+    for ran in departure.ran:
+        if ran.epoch != departure.epoch:
+            # Of a lease that this child had lost already: it runs elsewhere.
+            continue
+        if condemned is not None and ran.token == condemned.token:
+            limit_s = Exceeded(departure.seat, condemned).hard_limit_s
+            verdict = verdicts.encode(verdicts.TIME_LIMIT, args=[limit_s])
+            losses.append(Loss(ran.token, verdict))
+        else:
+            losses.append(Loss(ran.token, counted=condemned is None and not is_our_stop))
+    return losses
+
+
+def log_death(departure: Departure, name: str, *, is_our_stop: bool) -> None:
+    """One line for the operator."""
+    extra = {"event": "child-ended", "pid": departure.pid, "exit_code": departure.code}
+    if departure.is_expected or is_our_stop:
+        why = "used up, replaced" if departure.code == EXIT_RECYCLED else "stopped"
+        logger.debug("Process %r pid:%d %s", name, departure.pid, why, extra=extra)
+        return
+    if departure.condemned is not None:
+        return  # said when it was killed
+    # Celery's words.
+    logger.error(
+        "Process %r pid:%d exited with %r%s",
+        name,
+        departure.pid,
+        words(departure.code),
+        "; the task that it ran is delivered again" if departure.ran else "",
+        extra=extra,
+    )
+
+
+def log_kill(exceeded: Exceeded, name: str) -> None:
+    """A hard limit has passed and its process was killed."""
+    logger.error(
+        "Hard time limit (%ss) exceeded: killed process %r pid:%d; the task ends as FAILURE",
+        exceeded.hard_limit_s,
+        name,
+        exceeded.seat.pid,
+        extra={"event": "hard-time-limit", "pid": exceeded.seat.pid},
+    )
+
+
+def words(code: int) -> str:
+    """How a process ended, as Celery writes it."""
+    if code >= 0:
+        return f"exitcode {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"

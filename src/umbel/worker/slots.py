@@ -1,0 +1,342 @@
+"""What a child tells its supervisor without a system call: shared memory, and one pipe per child.
+
+Layout. One anonymous mapping, made by the supervisor before the first fork, of 64-bit words in the
+machine's order. A store or load of one word is one machine instruction, so no word is ever torn.
+
+    word 0            next_look: the monotonic ns at which the supervisor looks again by itself
+    lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns
+    slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid
+
+A *slot* is the seat of one child; prefork gives it the lane of its own number, the threads pool is
+slot 0 with one lane per thread. A lane says what runs: the writer clears the token, writes the
+rest, and stores the token last; a reader that finds the same token before and after has read what
+belongs to it. Limits are absolute monotonic times; 0 is none.
+
+The give-back pipe holds one record (epoch, token) per message that is leased and not begun. Child
+and supervisor read from the same pipe, and the kernel gives each record to one of them: that is
+all the locking there is, and a SIGKILL can't leave it locked. Records of an older epoch are
+skipped by both: tokens are unique within one epoch only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from umbel.model.clock import monotonic_ns, unix_s
+
+LANES = 1024
+_ROW = 8  # words in a lane and in a slot's row
+_NEXT_LOOK = 0
+_FIRST_LANE = _ROW
+_FIRST_SLOT = _FIRST_LANE + LANES * _ROW
+_WORDS = _FIRST_SLOT + LANES * _ROW
+
+_TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD = range(5)
+_EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID = range(6)
+
+_AWAKE = 2**63
+_RECORD = struct.Struct("=QQ")
+_DRAIN_BYTES = 65536  # what a pipe holds
+
+
+class Running(NamedTuple):
+    """What one lane runs."""
+
+    token: int
+    started_ns: int
+    soft_ns: int  # monotonic ns at which the soft limit passes; 0: none
+    hard_ns: int
+    lane: int
+    epoch: int
+
+
+class Board:
+    """The shared memory of one worker."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _WORDS * 8)
+        self.words = memoryview(self._memory).cast("Q")
+        self.stay_awake()
+
+    def stay_awake(self) -> None:
+        """The supervisor is looking right now: whoever has news pokes it."""
+        self.words[_NEXT_LOOK] = _AWAKE
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        """The supervisor will look again then: news that can wait until then need no poke."""
+        self.words[_NEXT_LOOK] = deadline_ns
+
+
+class Slot:
+    """The seat of one child. The child and the supervisor each hold one over the same memory."""
+
+    def __init__(
+        self,
+        board: Board,
+        number: int,
+        *,
+        lanes: int = 1,
+        read_fd: int = -1,
+        write_fd: int = -1,
+        poke_fd: int = -1,
+    ) -> None:
+        if not 0 <= number < LANES or not 1 <= lanes <= LANES - number:
+            raise ValueError(f"slot {number} with {lanes} lanes; there are {LANES} lanes")
+        self.index = number
+        self.lanes = lanes
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        self.poke_fd = poke_fd
+        self._words = board.words
+        self._lane = _FIRST_LANE + number * _ROW
+        self._row = _FIRST_SLOT + number * _ROW
+
+    # What the child does.
+
+    def claim(self, generation: int, pid: int) -> bool:
+        """Sit down; False where the supervisor has given this seat to a later child."""
+        self._words[self._row + _PID] = pid
+        return self._words[self._row + _GENERATION] == generation
+
+    def open_epoch(self) -> int:
+        """The next epoch of this slot: a new consumer, whose tokens start anew."""
+        epoch = self._words[self._row + _EPOCH] + 1
+        self._words[self._row + _EPOCH] = epoch
+        return epoch
+
+    def consumer(self, worker: str, epoch: int | None = None) -> str:
+        """The name of the consumer of this epoch, or of the current one."""
+        return f"{worker}.{self.index}.{self.epoch if epoch is None else epoch}"
+
+    def mark_ready(self) -> None:
+        """The child is enlisted and claims."""
+        self._words[self._row + _READY] = 1
+        self._poke()
+
+    def offer(self, tokens: Sequence[int]) -> None:
+        """Lay out what is leased and not begun, in the order in which it will be taken."""
+        epoch = self.epoch
+        os.write(self.write_fd, b"".join([_RECORD.pack(epoch, token) for token in tokens]))
+
+    def take(self) -> int | None:
+        """The next unstarted token; None when the supervisor took the rest, or none is left."""
+        while True:
+            try:
+                record = os.read(self.read_fd, _RECORD.size)
+            except BlockingIOError:
+                return None
+            epoch, token = _RECORD.unpack(record)
+            if epoch == self.epoch:
+                return int(token)
+
+    def begin(self, token: int, soft_s: float | None, hard_s: float | None, lane: int = 0) -> None:
+        """A task starts now; its limits are counted from here."""
+        words = self._words
+        at = self._lane + lane * _ROW
+        now = monotonic_ns()
+        soft_ns = now + int(soft_s * 1e9) if soft_s else 0
+        hard_ns = now + int(hard_s * 1e9) if hard_s else 0
+        words[at] = 0
+        words[at + _LANE_EPOCH] = words[self._row + _EPOCH]
+        words[at + _STARTED] = now
+        words[at + _SOFT] = soft_ns
+        words[at + _HARD] = hard_ns
+        words[at] = token + 1
+        if (soft_ns or hard_ns) and _first(soft_ns, hard_ns) < words[_NEXT_LOOK]:
+            self._poke()
+
+    def end(self, lane: int = 0) -> None:
+        """The task has ended, whatever becomes of it."""
+        self._words[self._lane + lane * _ROW] = 0
+
+    def is_past_soft_limit(self, lane: int = 0) -> bool:
+        """Whether what runs in this lane has outrun its soft limit: for the signal's handler,
+        which may come late and meet another task."""
+        at = self._lane + lane * _ROW
+        soft_ns = self._words[at + _SOFT]
+        return bool(self._words[at]) and 0 < soft_ns <= monotonic_ns()
+
+    def add_done(self, number: int) -> None:
+        """So many more tasks have ended."""
+        self._words[self._row + _DONE] += number
+
+    def note_due(self, unix_seconds: float) -> None:
+        """The child has parked a message that is due then: the supervisor sweeps at that time."""
+        words, at = self._words, self._row + _DUE
+        now = unix_s()
+        due_us = max(int(unix_seconds * 1e6), 1)
+        if words[at] > now * 1e6 and words[at] <= due_us:
+            return
+        words[at] = due_us
+        if monotonic_ns() + int((unix_seconds - now) * 1e9) < words[_NEXT_LOOK]:
+            self._poke()
+
+    # What the supervisor does.
+
+    def vacate(self) -> int:
+        """Make the seat ready for the next child; gives that child's generation."""
+        words, row = self._words, self._row
+        generation = words[row + _GENERATION] + 1
+        words[row + _GENERATION] = generation
+        words[row + _READY] = 0
+        words[row + _DUE] = 0
+        words[row + _PID] = 0
+        for lane in range(self.lanes):
+            words[self._lane + lane * _ROW] = 0
+        return generation
+
+    def disown(self) -> int:
+        """Let nobody sit down here any more; gives the pid of who may have done so, or 0."""
+        self._words[self._row + _GENERATION] += 1
+        return self._words[self._row + _PID]
+
+    def drain(self) -> dict[int, list[int]]:
+        """Take all unstarted tokens away from the child, by epoch, in order."""
+        tokens: dict[int, list[int]] = {}
+        try:
+            found = os.read(self.read_fd, _DRAIN_BYTES)
+        except BlockingIOError:
+            return tokens
+        for epoch, token in _RECORD.iter_unpack(found):
+            tokens.setdefault(epoch, []).append(token)
+        return tokens
+
+    def running(self) -> list[Running]:
+        """What the lanes of this slot run now."""
+        found = []
+        for lane in range(self.lanes):
+            at = self._lane + lane * _ROW
+            while self._words[at]:
+                token, epoch, started, soft, hard = self._words[at : at + 5].tolist()
+                if token and token == self._words[at]:
+                    found.append(Running(token - 1, started, soft, hard, lane, epoch))
+                    break
+        return found
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch; 0 before the first."""
+        return self._words[self._row + _EPOCH]
+
+    @property
+    def done(self) -> int:
+        """How many tasks ended in this slot, in all its children's lives."""
+        return self._words[self._row + _DONE]
+
+    @property
+    def due_s(self) -> float | None:
+        """When the earliest message is due that the child noted (unix seconds)."""
+        due_us = self._words[self._row + _DUE]
+        return due_us / 1e6 if due_us else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the child has come so far as to claim."""
+        return bool(self._words[self._row + _READY])
+
+    def _poke(self) -> None:
+        # A full pipe is a poke already; a closed one has nobody behind it.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self.poke_fd, b"p")
+
+
+def _first(soft_ns: int, hard_ns: int) -> int:
+    return min(soft_ns or hard_ns, hard_ns or soft_ns)
+
+
+class LocalSlot:
+    """The same seat without processes: for a worker that runs inside another program.
+
+    ``on_due`` is told of parked messages; ``on_ready`` when the worker claims.
+    """
+
+    def __init__(
+        self,
+        number: int = 0,
+        *,
+        on_due: Callable[[float], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self.index = number
+        self.epoch = 0
+        self.done = 0
+        self.is_ready = False
+        self._on_due = on_due
+        self._on_ready = on_ready
+        # popleft is atomic, so that another thread may drain.
+        self._unstarted: deque[int] = deque()
+        self._running: dict[int, Running] = {}
+
+    def open_epoch(self) -> int:
+        """The next epoch; what the last one had laid out is forgotten."""
+        self._unstarted.clear()
+        self.epoch += 1
+        return self.epoch
+
+    def consumer(self, worker: str, epoch: int | None = None) -> str:
+        """The name of the consumer of this epoch, or of the current one."""
+        return f"{worker}.{self.index}.{self.epoch if epoch is None else epoch}"
+
+    def mark_ready(self) -> None:
+        """The worker is enlisted and claims."""
+        self.is_ready = True
+        if self._on_ready is not None:
+            self._on_ready()
+
+    def offer(self, tokens: Sequence[int]) -> None:
+        """Lay out what is leased and not begun."""
+        self._unstarted.extend(tokens)
+
+    def take(self) -> int | None:
+        """The next unstarted token, or None."""
+        try:
+            return self._unstarted.popleft()
+        except IndexError:
+            return None
+
+    def drain(self) -> dict[int, list[int]]:
+        """Take all unstarted tokens away, by epoch, in order."""
+        tokens: list[int] = []
+        while (token := self.take()) is not None:
+            tokens.append(token)
+        return {self.epoch: tokens} if tokens else {}
+
+    def begin(self, token: int, soft_s: float | None, hard_s: float | None, lane: int = 0) -> None:
+        """A task starts now."""
+        now = monotonic_ns()
+        self._running[lane] = Running(
+            token,
+            now,
+            now + int(soft_s * 1e9) if soft_s else 0,
+            now + int(hard_s * 1e9) if hard_s else 0,
+            lane,
+            self.epoch,
+        )
+
+    def end(self, lane: int = 0) -> None:
+        """The task has ended."""
+        self._running.pop(lane, None)
+
+    def is_past_soft_limit(self, lane: int = 0) -> bool:
+        """Whether what runs in this lane has outrun its soft limit."""
+        running = self._running.get(lane)
+        return running is not None and 0 < running.soft_ns <= monotonic_ns()
+
+    def add_done(self, number: int) -> None:
+        """So many more tasks have ended."""
+        self.done += number
+
+    def note_due(self, unix_seconds: float) -> None:
+        """The worker has parked a message that is due then."""
+        if self._on_due is not None:
+            self._on_due(unix_seconds)
+
+    def running(self) -> list[Running]:
+        """What runs now."""
+        return list(self._running.values())
