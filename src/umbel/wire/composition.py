@@ -6,9 +6,6 @@ many calls of one task under the same terms: it composes once, with marks where 
 then only fills the gaps.
 """
 
-from __future__ import annotations
-
-import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,6 +29,8 @@ _PERSISTENT = 2
 _NO_EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
+# Annotations are real objects in this module: NamedTuple compiles those that are text, at 75 us a
+# field whenever umbel is imported.
 class Terms(NamedTuple):
     """How a call is to be sent: everything that stands in a message beside the Call itself."""
 
@@ -198,7 +197,6 @@ _GAPS = (
     "correlation_id",
     "tag",
 )
-_MARK = re.compile(r'"\\u0000gap:(\w+)\\u0000"')
 
 
 def _mark(gap: str) -> str:
@@ -234,8 +232,13 @@ def _cut(task: str, terms: Terms) -> tuple[str, ...] | None:
             "properties": _properties(call, given, _mark("tag")),
         }
     )
-    pieces = _MARK.split(text)
-    return tuple(pieces[::2]) if tuple(pieces[1::2]) == _GAPS else None
+    pieces = []
+    for gap in _GAPS:
+        piece, found, text = text.partition(quoted(_mark(gap)))
+        if not found:
+            return None  # a sender's own header stands in the place of Celery's
+        pieces.append(piece)
+    return (*pieces, text)
 
 
 class Template:

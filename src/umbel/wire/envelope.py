@@ -6,8 +6,6 @@ Celery's workers or is lost between them: it raises ``DecodeError`` that names w
 nothing else.
 """
 
-from __future__ import annotations
-
 from binascii import a2b_base64, b2a_base64
 from typing import Any, NamedTuple
 

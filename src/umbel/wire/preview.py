@@ -8,24 +8,24 @@ never parsed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 MASK = "'********'"
 MAX_DEPTH = 3
-_SECRET = re.compile(
-    r"pass(word|wd|phrase)|secret|token(?!iz)|api_?key|private_?key|credential|authori[sz]ation"
-    r"|cookie",
-    re.IGNORECASE,
+# No regular expression: compiling it is 2 ms of ``import umbel``.
+_SECRET = (
+    *("password", "passphrase", "passwd", "secret", "token", "apikey", "privatekey"),
+    *("credential", "authoriz", "authoris", "cookie"),
 )
 
 
 @lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether what is called so should not be shown."""
-    return _SECRET.search(name) is not None
+    letters = name.lower().replace("_", "").replace("-", "").replace("tokeniz", "")
+    return any(word in letters for word in _SECRET)
 
 
 _is_hidden: Callable[[str], bool] = is_secret

@@ -6,8 +6,6 @@ never anything else, whatever the bytes hold. What may be read is the reader's d
 when their first value comes by; json needs none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
