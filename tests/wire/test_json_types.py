@@ -143,9 +143,10 @@ def test_an_object_with_more_than_the_two_keys_is_no_form(reader: str) -> None:
     assert json_forms.loads(json.dumps(plain).encode()) == plain
 
 
+# One lone surrogate, not two: a high and a low one are the same JSON as the letter they spell.
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-    | st.text(st.characters(categories=["Cs"]), max_size=2),
+    | st.text(st.characters(categories=["Cs"]), max_size=1),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )  # fmt: skip
