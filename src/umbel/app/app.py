@@ -388,8 +388,8 @@ class App:
         adds_to_parent = options.pop("add_to_parent", True)
         call = call_of(
             name,
-            list(args or ()),
-            dict(kwargs or {}),
+            args if isinstance(args, list | tuple) else list(args or ()),
+            kwargs or {},
             self.new_id,
             options,
             inherits_priority=self.conf.task_inherit_parent_priority,

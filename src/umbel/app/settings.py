@@ -8,6 +8,7 @@ https://docs.celeryq.dev/en/stable/userguide/configuration.html
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 # What umbel makes of a setting.
@@ -36,7 +37,6 @@ PUBLISH_RETRY_POLICY = {
     "interval_max": 1,
     "interval_step": 0.2,
 }
-DAY_S = 86_400
 
 # (name, default) or (name, default, support, note); WORKS where nothing is said.
 _ROWS: tuple[tuple[Any, ...], ...] = (
@@ -112,7 +112,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("result_compression", None),
     ("result_exchange", "celeryresults", REFUSED, "belongs to rpc://"),
     ("result_exchange_type", "direct", REFUSED, "belongs to rpc://"),
-    ("result_expires", DAY_S),
+    ("result_expires", timedelta(days=1)),
     ("result_extended", False),
     ("result_failure_expires", None),
     ("result_persistent", None, REFUSED, "belongs to rpc://"),
