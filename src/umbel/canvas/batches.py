@@ -20,6 +20,17 @@ from umbel.ports.sender import Sender
 class _Batch(Signature):
     _task_name = ""
 
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any], app: Sender | None = None) -> Signature:
+        """The batch that a dictionary stands for."""
+        if "task" not in d["kwargs"]:
+            return Signature(d, app=app)
+        made = cls.__new__(cls)
+        made.update(Signature(d))
+        made["kwargs"] = {**d["kwargs"], "task": maybe_signature(d["kwargs"]["task"], app)}
+        made._app = app
+        return made
+
     def __init__(
         self, task: Any, it: Iterable[Any], app: Sender | None = None, **options: Any
     ) -> None:
@@ -34,6 +45,7 @@ class _Batch(Signature):
         )
 
 
+@Signature.register_type("celery.map")
 class xmap(_Batch):  # noqa: N801 - Celery's name
     """``task.map(items)``: the list of ``task(item)``, made by one message."""
 
@@ -44,6 +56,7 @@ class xmap(_Batch):  # noqa: N801 - Celery's name
         return f"[{task['task']}(x) for x in {it!r}]"
 
 
+@Signature.register_type("celery.starmap")
 class xstarmap(_Batch):  # noqa: N801 - Celery's name
     """``task.starmap(items)``: the list of ``task(*item)``, made by one message."""
 
@@ -54,6 +67,7 @@ class xstarmap(_Batch):  # noqa: N801 - Celery's name
         return f"[{task['task']}(*x) for x in {it!r}]"
 
 
+@Signature.register_type("celery.chunks")
 class chunks(Composite):  # noqa: N801 - Celery's name
     """``task.chunks(items, n)``: ``task(*item)`` for each, ``n`` to a message."""
 
@@ -68,6 +82,16 @@ class chunks(Composite):  # noqa: N801 - Celery's name
             options,
             immutable=True,
             app=app or task._app,
+        )
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any], app: Sender | None = None) -> Signature:
+        """The chunks that a dictionary stands for; with a fixed id, the task of that name."""
+        kwargs = d["kwargs"]
+        if d.get("options", {}).get("task_id") is not None or "n" not in kwargs:
+            return Signature(d, app=app)
+        return cls(
+            maybe_signature(kwargs["task"], app), kwargs["it"], kwargs["n"], app, **d["options"]
         )
 
     def group(self) -> group:

@@ -125,10 +125,12 @@ class chain(Composite):  # noqa: N801 - Celery's name
         return self
 
     def _take(self, data: Mapping[str, Any]) -> None:
-        # A chain that is a chord, or one step, when it is looked at closely stays a chain.
-        steps = data["kwargs"]["tasks"] if data["task"] == "celery.chain" else [data]
-        self["options"] = {**self["options"], **data["options"]}
-        self.tasks = [maybe_signature(step, self._app) for step in steps]
+        if data["task"] == "celery.chain":
+            self["options"] = {**self["options"], **data["options"]}
+            self.tasks = [maybe_signature(step, self._app) for step in data["kwargs"]["tasks"]]
+        else:
+            # Looked at closely it is one step, perhaps a chord, which has the id.
+            self.tasks = [maybe_signature(data, self._app)]
 
     def __repr__(self) -> str:
         if not self.tasks:

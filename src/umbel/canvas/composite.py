@@ -77,7 +77,7 @@ def start(
         return None
     result = result_from_tuple(unrolled.result, app, ignored=ignored)
     if is_child and request is not None:
-        request.children.append(unrolled.result)
+        request.children.append(unrolled.child)
     return result
 
 

@@ -57,6 +57,7 @@ class FailedStep(NamedTuple):
     task_id: str
     group_id: str | None
     parent_id: str | None
+    children: Sequence[Any] = ()  # for its record: the errbacks of a chord's body
 
 
 class InPlace(NamedTuple):
@@ -340,20 +341,29 @@ def _failed_join(
     _fail(body, error, failures, parts)
     sends: list[Item] = []
     in_place: list[InPlace] = []
-    children: list[Node] = []
+    children: dict[str | None, Node] = {}
     for failed_id, errbacks_of_it, entry in _entries(body):
         errbacks = _Errbacks(new_id, tasks, failed_id, entry["options"].get("root_id") or failed_id)
         failed = _request_of(entry, failed_id, request)
         for errback in errbacks_of_it:
             errbacks.add(errback, failed, error, None)
-        _add(children, errbacks.send(sends))
+        node = errbacks.send(sends)
+        if node is not None:
+            children[failed_id] = node
         in_place.extend(errbacks.in_place)
+    # The group of the body is its header's, of which it is no member: Celery doesn't record it.
+    failures = [
+        step._replace(
+            group_id=None,
+            children=[children[step.task_id]] if step.task_id in children else (),
+        )
+        for step in failures
+    ]
     return Steps(
         sends=tuple(sends),
         parts=tuple(parts),
         failures=tuple(failures),
         in_place=tuple(in_place),
-        children=children,
         error=error,
     )
 

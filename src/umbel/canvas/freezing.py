@@ -229,7 +229,8 @@ def body_options(options: Mapping[str, Any], group_id: str) -> dict[str, Any]:
         and name not in _HEADER_ONLY
         and name not in ("task_id", "root_id", "parent_id", "link", "link_error")
     }
-    over.setdefault("group_id", group_id)
+    if "group_id" not in options:  # None: whoever is replaced by the chord was in no group
+        over["group_id"] = group_id
     return over
 
 

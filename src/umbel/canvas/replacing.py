@@ -23,7 +23,8 @@ def replacement(sig: SignatureDict, request: Request, *, new_id: Callable[[], st
     over: dict[str, Any] = {**nesting, "task_id": request.id}
     if request.chain:
         over["chain"] = [with_options(step, nesting) for step in request.chain]
-    place = {"group_id": request.group, "group_index": request.group_index, "chord": request.chord}
+    over["group_id"] = request.group
+    place = {"group_index": request.group_index, "chord": request.chord}
     over.update({name: value for name, value in place.items() if value is not None})
     sig = as_one_part(sig)
     links = {"link": listed(request.callbacks), "link_error": listed(request.errbacks)}

@@ -41,7 +41,7 @@ def shortened(task: str, text: str) -> str:
 class Signature(dict[str, Any]):
     """A task with some of its arguments and options, to be called later or by somebody else."""
 
-    # From ``subtask_type`` to the class that ``from_dict`` makes.
+    # From ``subtask_type``, or the task's name, to the class that ``from_dict`` makes.
     TYPES: ClassVar[dict[str, type[Signature]]] = {}
 
     _app: Any = None
@@ -60,11 +60,9 @@ class Signature(dict[str, Any]):
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], app: Sender | None = None) -> Signature:
         """The signature that a dictionary, perhaps out of JSON, stands for."""
-        subtask_type = d.get("subtask_type")
-        if subtask_type:
-            target = cls.TYPES.get(subtask_type, Signature)
-            if target is not cls:
-                return target.from_dict(d, app=app)
+        target = cls.TYPES.get(d.get("subtask_type") or d["task"])
+        if target is not None and target is not cls:
+            return target.from_dict(d, app=app)
         made = Signature(d, app=app)
         for key, default in _KEYS:
             made.setdefault(key, default() if callable(default) else default)

@@ -68,19 +68,22 @@ class Unrolled:
     """What is to be sent, and, once that was read to its end, the result of it all.
 
     ``result`` is a node, ``[[id, parent], children]``, or None where there was nothing to send.
+    ``child`` is the first of the results that lead to it: what the sender's record lists.
     """
 
-    __slots__ = ("_walk", "result")
+    __slots__ = ("_walk", "child", "result")
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
         self.result: Node | None = None
+        self.child: Node | None = None
 
     @property
     def sends(self) -> Iterator[Item]:
         """Calls and openings, in order. To be read once."""
         nodes = yield from self._walk
-        self.result = nodes[0] if nodes is not None else None
+        if nodes is not None:
+            self.result, self.child = nodes
 
 
 def unroll(
@@ -123,10 +126,10 @@ class Unroller:
         sends: list[Item],
         over: Mapping[str, Any] | None = None,
     ) -> Node | None:
-        """Add what a signature sends to a list; gives its result."""
+        """Add what a signature sends to a list; gives the first of its results."""
         unrolled = Unrolled(self.walk(sig, args, {}, over or {}))
         sends.extend(unrolled.sends)
-        return unrolled.result
+        return unrolled.child
 
     def walk(
         self,
