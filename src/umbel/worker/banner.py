@@ -6,12 +6,16 @@ when nothing happens.
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from umbel.model.version import VERSION
+
+_PASSWORD = re.compile(r"(://[^:@/]*):[^@]*@")
 
 _FLOWER = (
     r" -------------- ",
@@ -40,6 +44,15 @@ class Facts(NamedTuple):
     sends_events: bool
     queues: tuple[str, ...]  # as ``queue_line`` gives them
     tasks: tuple[str, ...] = ()  # empty: not listed
+
+
+def address(url: str) -> str:
+    """A URL for the eye: without its password, and with the absolute path of a file."""
+    scheme, mark, rest = url.partition("://")
+    if scheme == "sqlite" and mark:
+        path, question, options = rest.removeprefix("/").partition("?")
+        return f"sqlite:///{os.path.abspath(path)}{question}{options}" if path else url
+    return ";".join(_PASSWORD.sub(r"\1:**@", part) for part in url.split(";"))
 
 
 def queue_line(name: str, exchange: str, kind: str, key: str) -> str:

@@ -113,8 +113,8 @@ class _Nursery:
             **{**request["options"], "queues": tuple(request["options"]["queues"])}
         )
         reply = {"number": options.number, "generation": request["generation"]}
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # What is buffered here would be written by each fork.
+        _flush()
         try:
             pid = self._fork_once(options, request["generation"], files)
         except OSError as error:
@@ -224,17 +224,25 @@ def _end_with(life: Callable[[], int]) -> None:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # noqa: BLE001 - the top of a process: show what ended it
-        traceback.print_exc()
+        # Not sys.stderr, which may cut it into lines of the log.
+        traceback.print_exc(file=sys.__stderr__)
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
+        with suppress(Exception):
+            _flush()
         os._exit(code)
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+
+
 def _give_up(channel: Channel, message: str) -> int:
-    sys.stderr.write(message)
-    sys.stderr.flush()
+    stream = sys.__stderr__
+    if stream is not None:
+        stream.write(message)
+        stream.flush()
     with suppress(ChannelClosed):
         channel.send({"is": "failed"})
     return 1

@@ -33,6 +33,13 @@ def set_up_logs(settings: LogSettings) -> None:
     root.setLevel(settings.level)
 
 
+def forget_logs() -> None:
+    """In a forked process: its log is the app's to set up."""
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.setLevel(logging.WARNING)
+
+
 def _handler(path: str | None) -> logging.Handler:
     if path is None:
         return logging.StreamHandler()

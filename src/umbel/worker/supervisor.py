@@ -36,7 +36,7 @@ from umbel.worker.nursery import Nursery
 from umbel.worker.options import WorkerOptions
 from umbel.worker.pidfile import PidFile
 from umbel.worker.rearing import Prepare, Prepared
-from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, say, set_up_logs
+from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, forget_logs, say, set_up_logs
 from umbel.worker.slots import LANES, Board
 from umbel.worker.staff import Staff
 from umbel.worker.upkeep import Upkeep
@@ -391,6 +391,7 @@ class Supervisor:
 
     def _forget_in_fork(self) -> None:
         """In the nursery: let go of what is the supervisor's alone."""
+        forget_logs()
         self._alarms.forget_in_fork()
         os.close(self._poke_read)
         if self._staff is not None:

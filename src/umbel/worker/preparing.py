@@ -1,0 +1,239 @@
+"""From the command line's words to an app that is ready to be forked from. Runs in the nursery.
+
+The order is Celery's, because signal handlers depend on it: the app's modules are imported, then
+``celeryd_init``, logging, ``worker_init``, ``celeryd_after_setup``, the purge, the banner.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from umbel.app import finding, logs, signals
+from umbel.app.settings import PROCESS_FORMAT
+from umbel.app.task import FromSetting
+from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
+from umbel.worker import banner
+from umbel.worker.briefing import Briefing, LogSettings
+from umbel.worker.nodes import expand_for
+from umbel.worker.options import ChildOptions, WorkerOptions
+from umbel.worker.rearing import Prepared
+from umbel.worker.slots import Slot
+
+logger = logging.getLogger(__name__)
+
+_POOLS = {"prefork": "prefork", "processes": "prefork", "threads": "threads", "solo": "solo"}
+_LATER_POOLS = ("gevent", "eventlet")
+
+
+class WorkerFacade:
+    """What handlers of worker-level signals get as ``sender`` or ``instance``."""
+
+    def __init__(self, app: Any, node: str, options: WorkerOptions) -> None:
+        self.app = app
+        self.hostname = node
+        self.loglevel = options.loglevel
+        self.logfile = options.logfile
+        self.concurrency = options.concurrency
+        self.pool_cls = options.pool
+        self.pid = os.getppid()
+
+    def __repr__(self) -> str:
+        return f"<Worker: {self.hostname}>"
+
+
+def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
+    """Import the app and everything that it wants at the start of a worker."""
+    app = _app_of(options)
+    app.import_modules()
+    facade = WorkerFacade(app, node, options)
+    signals.celeryd_init.send(
+        sender=node, instance=facade, conf=app.conf, options=options._asdict()
+    )
+    app.finalize()
+    logfile = expand_for(options.logfile, node) if options.logfile else None
+    colorize = None if options.no_color is None else not options.no_color
+    app.log.setup(options.loglevel, logfile, colorize=colorize, hostname=node)
+    signals.worker_init.send(sender=facade)
+    log = LogSettings(
+        logs.level_of(options.loglevel),
+        logfile,
+        app.conf.worker_log_format or PROCESS_FORMAT,
+        app.conf.worker_log_datefmt,
+        app.log.supports_color(colorize, logfile),
+    )
+    briefing = _briefing(app, options, log)
+    facade.concurrency = briefing.children * briefing.threads
+    facade.pool_cls = briefing.pool
+    signals.celeryd_after_setup.send(sender=node, instance=facade, conf=app.conf)
+    if not is_again:
+        if options.purge:
+            _purge(app, briefing.queues)
+        if not options.quiet:
+            _show(app, node, briefing, sends_events=options.events)
+        _say_what_differs(app)
+
+    # Not at the top: msgspec and what else a child needs; and once here, so that all share it.
+    from umbel.worker import child
+
+    def start_child(child_options: ChildOptions, slot: Slot) -> int:
+        return child.run(app, child_options, slot)
+
+    def tell(what: str, facts: Mapping[str, Any]) -> None:
+        getattr(signals, what).send(sender=node if facts else facade, **facts)
+
+    return Prepared(briefing, start_child, tell)
+
+
+def _app_of(options: WorkerOptions) -> Any:
+    if options.app is None:
+        from umbel.ports.current import current_app
+
+        app = current_app()
+    else:
+        app = finding.find_app(options.app)
+    app.set_current()
+    app.set_default()
+    conf = app.conf
+    if options.config:
+        app.config_from_object(options.config)
+    if options.broker:
+        conf.broker_url = options.broker
+    if options.result_backend:
+        conf.result_backend = options.result_backend
+    if options.include:
+        conf.include = [*(conf.include or ()), *options.include.split(",")]
+    return app
+
+
+def _briefing(app: Any, options: WorkerOptions, log: LogSettings) -> Briefing:
+    conf = app.conf
+    pool = _pool_of(options.pool or conf.worker_pool)
+    width = _concurrency(options, conf, pool)
+    broker_url = app.connections.broker_url(reading=True)
+    result_url = app.connections.result_url()
+    _refuse_memory(broker_url, result_url)
+    broker_options, result_options = app.connections._engine_options()
+    return Briefing(
+        pool=pool,
+        children=width if pool == "prefork" else 1,
+        threads=width if pool == "threads" else 1,
+        queues=tuple(app.routing.consumed_queues(options.queues, options.exclude_queues)),
+        broker_url=broker_url,
+        result_url=result_url,
+        broker_options=broker_options,
+        result_options=result_options,
+        lease_s=float(conf.worker_lease_seconds),
+        beat_s=float(conf.worker_lease_heartbeat),
+        sweep_s=float(conf.worker_sweep_interval),
+        max_deliveries=int(conf.task_max_deliveries),
+        grace_s=float(conf.worker_soft_shutdown_timeout or 0.0),
+        log=log,
+        max_tasks=_either(options.max_tasks_per_child, conf.worker_max_tasks_per_child),
+        max_memory_kib=_either(options.max_memory_per_child, conf.worker_max_memory_per_child),
+        time_limit=_either(options.time_limit, conf.task_time_limit),
+        soft_time_limit=_either(options.soft_time_limit, conf.task_soft_time_limit),
+        prefetch_multiplier=_prefetch_multiplier(options, conf),
+    )
+
+
+def _either(said: Any, setting: Any) -> Any:
+    """The command line's word, else the setting; 0 is none, as in Celery."""
+    return (said if said is not None else setting) or None
+
+
+def _prefetch_multiplier(options: WorkerOptions, conf: Any) -> int | None:
+    if options.prefetch_multiplier is not None:
+        return options.prefetch_multiplier or None
+    if conf.worker_disable_prefetch:
+        return 1
+    is_set = conf.is_set("worker_prefetch_multiplier")
+    return int(conf.worker_prefetch_multiplier) or None if is_set else None
+
+
+def _pool_of(wanted: str) -> str:
+    if wanted in _POOLS:
+        return _POOLS[wanted]
+    if wanted in _LATER_POOLS:
+        raise NotBuiltYet(f"pool {wanted!r} is not built yet; use -P threads, or prefork")
+    raise ImproperlyConfigured(f"pool {wanted!r} is unknown; there are prefork, threads and solo")
+
+
+def _concurrency(options: WorkerOptions, conf: Any, pool: str) -> int:
+    if pool == "solo":
+        return 1
+    width = options.concurrency or conf.worker_concurrency or os.cpu_count() or 1
+    if int(width) < 1:
+        raise ImproperlyConfigured(f"concurrency {width}; a worker runs at least one task")
+    return int(width)
+
+
+def _refuse_memory(broker_url: str, result_url: str | None) -> None:
+    for setting, url in (("broker_url", broker_url), ("result_backend", result_url or "")):
+        if url.startswith("memory:"):
+            raise ImproperlyConfigured(
+                f"{setting} is {url}, which lives inside one process; a worker has several. "
+                "Use sqlite:// or redis://; for tests there is umbel.testing"
+            )
+
+
+def _purge(app: Any, queues: tuple[str, ...]) -> None:
+    broker = app.open_pair().broker
+    number = sum(broker.purge(queue) for queue in queues)
+    broker.close()
+    if number:
+        _print(f"purge: Erased {number} {'message' if number == 1 else 'messages'}.\n")
+
+
+def _show(app: Any, node: str, briefing: Briefing, *, sends_events: bool) -> None:
+    level = briefing.log.level
+    names = (name for name in app.tasks if level <= logging.DEBUG or not _is_builtin(name))
+    result_url = briefing.result_url
+    facts = banner.Facts(
+        node=node,
+        app=f"{app.main or '__main__'}:{id(app):#x}",
+        transport=banner.address(briefing.broker_url),
+        results=banner.address(result_url) if result_url else "disabled://",
+        concurrency=briefing.children * briefing.threads,
+        pool=briefing.pool,
+        sends_events=sends_events,
+        queues=tuple(_queue_line(app.routing.queue(name)) for name in briefing.queues),
+        tasks=tuple(names) if level <= logging.INFO else (),
+    )
+    _print(banner.text(facts, datetime.now()))
+
+
+def _queue_line(queue: Any) -> str:
+    exchange = queue.exchange
+    return banner.queue_line(queue.name, exchange.name, exchange.type, queue.routing_key)
+
+
+def _is_builtin(name: str) -> bool:
+    return name.startswith(("celery.", "umbel."))
+
+
+def _say_what_differs(app: Any) -> None:
+    # Celery's default loses tasks; who relies on "at most once" must hear of ours.
+    has_chosen = app.conf.is_set("task_acks_late") or any(
+        not isinstance(inspect.getattr_static(task, "acks_late", None), FromSetting)
+        for name, task in app.tasks.items()
+        if not _is_builtin(name)
+    )
+    if not has_chosen:
+        logger.info(
+            "Tasks are acknowledged when they have ended, so that none is lost; a task whose "
+            "process dies runs again. For Celery's default, at most once, set "
+            "task_acks_late = False, or acks_late=False on a task."
+        )
+
+
+def _print(text: str) -> None:
+    # Not sys.stdout, which may write to the log by now.
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write(text)
+        sys.__stdout__.flush()
