@@ -187,14 +187,16 @@ CLAIMS: dict[str, tuple[Measure, int, int, int]] = {
 RATES = ("tasks_per_s", "publish_per_s", "per_second")
 
 
-def measure(names: list[str], repeats: int, is_quick: bool) -> dict[str, dict[str, list[Row]]]:
+def measure(
+    names: list[str], systems: list[str], repeats: int, is_quick: bool
+) -> dict[str, dict[str, list[Row]]]:
     """Every claim on every system, taking turns."""
     found: dict[str, dict[str, list[Row]]] = {}
     for name in names:
         how, size, celery_size, quick_size = CLAIMS[name]
-        found[name] = {system: [] for system in SYSTEMS}
+        found[name] = {system: [] for system in systems}
         for repeat in range(repeats):
-            for system in SYSTEMS:
+            for system in systems:
                 number = quick_size if is_quick else celery_size if system == "celery" else size
                 with redis_server() as (url, pid), tempfile.TemporaryDirectory() as folder:
                     row = how(Bench(system, url, pid, folder), number)
@@ -205,19 +207,27 @@ def measure(names: list[str], repeats: int, is_quick: bool) -> dict[str, dict[st
 
 def table(found: dict[str, dict[str, list[Row]]]) -> str:
     """One line per figure: medians, spread, ratio to Celery (above 1: umbel is better)."""
+    systems = list(next(iter(found.values())))
+    heads = [head for s in systems for head in ([s] if s == "celery" else [s, "ratio"])]
     lines = [
-        "| claim | figure | Celery | umbel, Redis | ratio | umbel, SQLite | ratio |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| claim | figure | " + " | ".join(heads) + " |",
+        "| --- | --- " + "| --- " * len(heads) + "|",
     ]
     for name, by_system in found.items():
-        for figure in by_system["celery"][0]:
+        for figure in by_system[systems[0]][0]:
             values = {s: [row[figure] for row in rows] for s, rows in by_system.items()}
             medians = {s: statistics.median(v) for s, v in values.items()}
-            cells = [f"{medians['celery']:.4g} {spread(values['celery'])}"]
-            for system in SYSTEMS[1:]:
-                base, own = medians["celery"], medians[system]
-                ratio = own / base if figure in RATES else base / own if own else float("inf")
-                cells += [f"{own:.4g} {spread(values[system])}", f"{ratio:.1f} x"]
+            base = medians.get("celery")
+            cells = []
+            for system in systems:
+                own = medians[system]
+                cells.append(f"{own:.4g} {spread(values[system])}")
+                if system == "celery":
+                    continue
+                if not base or not own:
+                    cells.append("-")
+                else:
+                    cells.append(f"{own / base if figure in RATES else base / own:.1f} x")
             lines.append(f"| {name} | {figure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -232,12 +242,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one repeat")
     parser.add_argument("--only", nargs="*", choices=list(CLAIMS), help="only these claims")
+    parser.add_argument("--systems", nargs="*", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", default=str(HERE / "out" / "bench.json"))
     options = parser.parse_args()
     quick = ["drain", "delay", "latency", "chain-100", "chord-1000"]
     names = options.only or (quick if options.quick else list(CLAIMS))
-    found = measure(names, 1 if options.quick else options.repeats, options.quick)
+    repeats = 1 if options.quick else options.repeats
+    found = measure(names, options.systems, repeats, options.quick)
     print(table(found))
     facts = {"cores": os.cpu_count(), "python": platform.python_version()}
     facts |= {"machine": platform.machine(), "kernel": platform.release()}

@@ -31,9 +31,10 @@ from umbel.app import logs, signals
 from umbel.app.app import App
 from umbel.app.execution import Plan, execute
 from umbel.model.clock import monotonic_ns
-from umbel.model.errors import LeaseLost, SoftTimeLimitExceeded
+from umbel.model.errors import LeaseLost, OperationalError, SoftTimeLimitExceeded
 from umbel.model.lease import Lease
 from umbel.model.outcome import Failed, Outcome
+from umbel.model.request import running
 from umbel.model.settlement import Fate, Settlement
 from umbel.wire import serializers
 from umbel.worker import report
@@ -66,6 +67,8 @@ class Slot(Protocol):
     ) -> None: ...
 
     def end(self, lane: int = 0) -> None: ...
+
+    def is_past_soft_limit(self, lane: int = 0) -> bool: ...
 
     def add_done(self, number: int) -> None: ...
 
@@ -167,6 +170,8 @@ class Child:
 
     def attempt(self, job: Job, lane: int = 0) -> Outcome:
         """Run one job, between ``begin`` and ``end`` in the slot."""
+        if job.plan.track_started:
+            self._tell_started(job)
         soft_s, hard_s = self.limits_of(job)
         self.slot.begin(job.lease.token, soft_s, hard_s, lane)
         started = monotonic_ns()
@@ -181,6 +186,16 @@ class Child:
         self.slot.add_done(1)
         report.ended(job, outcome, (monotonic_ns() - started) / 1e9)
         return outcome
+
+    def _tell_started(self, job: Job) -> None:
+        document = self.settler.started(job)
+        if document is None or self.pair.store is None:
+            return
+        try:
+            self.pair.store.put([document])
+        except OperationalError as error:
+            # Only a state on the way; what the task comes to is settled through all trouble.
+            logger.warning("STARTED of task %s could not be stored: %s", job.request.id, error)
 
     def close(self) -> None:
         """Leave the broker, giving back what is held."""
@@ -279,19 +294,16 @@ class Inline:
 
     def _run(self, job: Job) -> None:
         name = job.plan.name
-        if self.pending and (not self.pace.is_short(name) or self._is_pending_old()):
+        if job.plan.is_at_most_once:
+            self._add(Settlement(job.lease.token, Fate.BEGUN))
+            self._flush()
+        elif self.pending and (not self.pace.is_short(name) or self._is_pending_old()):
             self._flush()
         report.received(job)
         started = monotonic_ns()
         outcome = self.child.attempt(job)
         self.pace.ran(name, (monotonic_ns() - started) / 1e9)
         self._add(self.child.settler.settle(job, outcome))
-
-    def _hand_back(self, jobs: list[Job], first_is_taken: bool) -> None:
-        for place, job in enumerate(jobs):
-            if (place or not first_is_taken) and self.child.slot.take() is None and place:
-                break
-            self._add(Settlement(job.lease.token, Fate.RETURN))
 
     def _add(self, settlement: Settlement) -> None:
         if not self.pending:
@@ -317,9 +329,7 @@ def run(app: App, options: ChildOptions, slot: Slot) -> int:
         return serve(child)
     finally:
         child.close()
-        signals.worker_process_shutdown.send(
-            sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED
-        )
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED)
 
 
 def serve(child: Child) -> int:
@@ -343,21 +353,13 @@ def _install_signals(child: Child) -> None:
         child.stop()
 
     def soft_limit(number: int, frame: FrameType | None) -> None:
-        # The supervisor sends it only while the token stands in the lane; one that comes late
-        # meets no running task and is nobody's.
-        if execute_is_running():
+        # One that comes late meets another task, or none, and is nobody's.
+        if running.get() and child.slot.is_past_soft_limit():
             raise SoftTimeLimitExceeded()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, soft_limit)
-
-
-def execute_is_running() -> bool:
-    """Whether user code runs in this thread."""
-    from umbel.model.request import running
-
-    return bool(running.get())
 
 
 def _resident_kib() -> int:

@@ -117,7 +117,7 @@ class Intake:
                 return early
         return Job(lease, request, args, kwargs, plan)
 
-    def _not_now(self, lease: Lease, request: Request) -> Parked | Decided | None:
+    def _not_now(self, lease: Lease, request: Request) -> Parked | Decided | Unreadable | None:
         try:
             expires = self._moment(request.expires)
             eta = self._moment(request.eta)

@@ -8,6 +8,7 @@ server except ``settle_join``, which reads the parts that it is to join.
 from __future__ import annotations
 
 import logging
+import os
 import traceback as tracebacks
 from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
@@ -60,14 +61,24 @@ class Settler:
         """The settlement of a job that has run."""
         plan = job.plan
         request = job.request
-        ignored = request.ignore_result
-        is_kept = self._store is not None and not (
-            plan.ignore_result if ignored is None else ignored
-        )
+        is_kept = self._is_kept(job)
         keeps_errors = is_kept or (self._store is not None and plan.store_errors_even_if_ignored)
         if type(outcome) is Succeeded:
             return self._succeeded(job, outcome, is_kept)
         return self._ended(job.lease.token, request, outcome, is_kept, keeps_errors, "")
+
+    def started(self, job: Job) -> Document | None:
+        """The STARTED record of a job that begins, if its results are kept."""
+        if not self._is_kept(job):
+            return None
+        facts = {"pid": os.getpid(), "hostname": job.request.hostname}
+        return self._document(job.request, states.STARTED, facts, None, [])
+
+    def _is_kept(self, job: Job) -> bool:
+        ignored = job.request.ignore_result
+        if ignored is None:
+            ignored = job.plan.ignore_result
+        return self._store is not None and not ignored
 
     def decided(self, decided: Decided) -> Settlement:
         """The settlement of something that ended without running."""
@@ -121,9 +132,7 @@ class Settler:
 
     def _succeeded(self, job: Job, outcome: Succeeded, is_kept: bool) -> Settlement:
         request = job.request
-        steps = continuation.after(
-            request, outcome, new_id=self._app.new_id, tasks=self._app.tasks
-        )
+        steps = continuation.after(request, outcome, new_id=self._app.new_id, tasks=self._app.tasks)
         documents: tuple[Document, ...] = ()
         if is_kept:
             children = [*(request._children or ()), *steps.children]
@@ -173,9 +182,7 @@ class Settler:
                 cause = cause or f"rejected by the task: {outcome.reason}"
             case _:
                 assert_never(outcome)
-        steps = continuation.after(
-            request, outcome, new_id=self._app.new_id, tasks=self._app.tasks
-        )
+        steps = continuation.after(request, outcome, new_id=self._app.new_id, tasks=self._app.tasks)
         self._run_in_place(steps)
         documents: tuple[Document, ...] = ()
         if state and (keeps_errors if state == states.FAILURE else is_kept):

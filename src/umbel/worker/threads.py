@@ -16,7 +16,7 @@ from typing import NamedTuple
 from umbel.model.errors import LeaseLost
 from umbel.model.lease import Lease
 from umbel.model.outcome import Outcome
-from umbel.model.settlement import Settlement
+from umbel.model.settlement import Fate, Settlement
 from umbel.worker import report
 from umbel.worker.child import IDLE_S, Child
 from umbel.worker.intake import Job
@@ -86,6 +86,9 @@ class Threads:
             if not isinstance(admitted, Job):
                 settled.append(self.child.settlement_of(admitted))
                 continue
+            if admitted.plan.is_at_most_once:
+                begun = Settlement(lease.token, Fate.BEGUN)
+                self.child.consumer.exchange([begun], 0, holding=self.running + 1)
             report.received(admitted)
             self.running += 1
             assigned = Assigned(admitted, self.free_lanes.pop(), self.child.consumer.name)

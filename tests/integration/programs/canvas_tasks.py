@@ -106,3 +106,42 @@ def children(n):
     for i in range(n):
         add.delay(i, i)
     return n
+
+
+@app.task
+def die():
+    """Poison: kills the process that runs it."""
+    os.kill(os.getpid(), 9)
+
+
+@app.task
+def die_once(path):
+    """Kills its process the first time."""
+    if not os.path.exists(path):
+        with open(path, "w"):
+            pass
+        os.kill(os.getpid(), 9)
+    return "survived"
+
+
+@app.task(acks_late=False)
+def die_early(path):
+    """At most once, and it dies."""
+    with open(path, "a") as file:
+        file.write("run\n")
+    os.kill(os.getpid(), 9)
+
+
+@app.task(time_limit=1)
+def too_long():
+    time.sleep(60)
+
+
+@app.task(bind=True, soft_time_limit=0.5)
+def soft_limited(self):
+    from umbel.exceptions import SoftTimeLimitExceeded
+
+    try:
+        time.sleep(30)
+    except SoftTimeLimitExceeded:
+        return "cleaned up"
