@@ -155,6 +155,33 @@ def limited(options, slot):
         time.sleep(1)
 
 
+def limited_and_continued(options, slot):
+    """As ``limited``, and somebody lets the child go on whenever it is stopped."""
+    begin(slot)
+    if slot.epoch > 1:
+        return until_stopped()
+    parent = os.getpid()
+    if os.fork() == 0:
+        deadline = time.monotonic() + 0.8
+        while time.monotonic() < deadline:
+            os.kill(parent, signal.SIGCONT)
+        os._exit(0)
+    slot.begin(5, None, 0.2)
+    while True:
+        time.sleep(1)
+
+
+def two_threads(options, slot):
+    """Lane 0 outruns its limit; lane 1 runs something innocent."""
+    begin(slot)
+    if slot.epoch > 1:
+        return until_stopped()
+    slot.begin(1, None, 0.2, lane=0)
+    slot.begin(2, None, None, lane=1)
+    while True:
+        time.sleep(1)
+
+
 def many_limited(options, slot):
     """A thousand tasks with a limit, none of which outruns it."""
     begin(slot)
@@ -214,9 +241,15 @@ def broken_import(options, slot):
     raise AssertionError("never started")
 
 
+def slow_import(options, slot):
+    raise AssertionError("never started")
+
+
 def prepare_for(play, settings):
     def prepare(is_again):
         tell(nursery=os.getpid(), is_again=is_again)
+        if play is slow_import:
+            time.sleep(30)
         if play is broken_import:
             os._exit(4) if settings.get("exits") else {}["an app that breaks"]
         briefing = Briefing(

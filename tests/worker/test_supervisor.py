@@ -330,6 +330,26 @@ def test_tasks_that_keep_their_limits_are_not_disturbed(perform):
     assert len([line for line in stage.told if "child" in line]) == 1
 
 
+def test_a_child_that_is_let_go_on_by_somebody_is_stopped_again(perform):
+    stage = perform("limited_and_continued")
+
+    recovered = stage.wait_for(broker="recover")
+
+    assert recovered["losses"][0][0] == 5
+    assert "TimeLimitExceeded" in recovered["losses"][0][1]
+
+
+def test_what_ran_beside_a_task_that_outran_its_limit_is_not_counted(perform):
+    stage = perform("two_threads", pool="threads", threads=2)
+
+    recovered = stage.wait_for(broker="recover")
+
+    [guilty, innocent] = recovered["losses"]
+    assert guilty[0] == 1
+    assert "TimeLimitExceeded" in guilty[1]
+    assert innocent == [2, None, False]
+
+
 # - Stopping
 
 
@@ -351,6 +371,15 @@ def test_a_warm_stop_waits_for_what_runs(perform):
     }
     assert stage.all_told(signal="worker_shutdown")
     assert all(line["losses"] == [] for line in stage.all_told(broker="recover"))
+
+
+def test_a_stop_does_not_wait_for_an_app_that_is_being_imported(perform):
+    stage = perform("slow_import")
+    stage.wait_for_any("nursery")
+
+    stage.signal(signal.SIGTERM)
+
+    assert stage.end() == 0
 
 
 def test_a_second_interrupt_kills_and_hands_back_uncounted(perform):

@@ -12,8 +12,12 @@ import signal
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from umbel.model.clock import monotonic_ns
 from umbel.worker.seats import Seat, Stage
 from umbel.worker.slots import Running
+
+# The kernel tells of a stop within microseconds.
+_STOP_LIMIT_NS = 500_000_000
 
 
 class Exceeded(NamedTuple):
@@ -45,21 +49,23 @@ def look(seats: Iterable[Seat], now_ns: int) -> Look:
     """Which tasks have outrun a limit, and when the next one may."""
     soft: list[Exceeded] = []
     hard: list[Exceeded] = []
-    next_ns: int | None = None
+    ahead: list[int] = []
     for seat in seats:
-        if seat.stage not in (Stage.TAKEN, Stage.LEAVING):
-            continue
-        for running in seat.slot.running():
-            is_warned = (running.epoch, running.token) in seat.warned
-            limits = (0 if is_warned else running.soft_ns, running.hard_ns)
-            if limits[1] and limits[1] <= now_ns:
-                hard.append(Exceeded(seat, running))
-            elif limits[0] and limits[0] <= now_ns:
-                soft.append(Exceeded(seat, running))
-            ahead = [limit for limit in limits if limit > now_ns]
-            if ahead and (next_ns is None or min(ahead) < next_ns):
-                next_ns = min(ahead)
-    return Look(soft, hard, next_ns)
+        if seat.stage is Stage.FROZEN:
+            if seat.frozen_ns + _STOP_LIMIT_NS <= now_ns:
+                # A SIGCONT from elsewhere has swallowed the stop.
+                _stop(seat, now_ns)
+            ahead.append(seat.frozen_ns + _STOP_LIMIT_NS)
+        elif seat.stage in (Stage.TAKEN, Stage.LEAVING):
+            for running in seat.slot.running():
+                is_warned = (running.epoch, running.token) in seat.warned
+                soft_ns = 0 if is_warned else running.soft_ns
+                if 0 < running.hard_ns <= now_ns:
+                    hard.append(Exceeded(seat, running))
+                elif 0 < soft_ns <= now_ns:
+                    soft.append(Exceeded(seat, running))
+                ahead += [limit for limit in (soft_ns, running.hard_ns) if limit > now_ns]
+    return Look(soft, hard, min(ahead, default=None))
 
 
 def warn(exceeded: Exceeded) -> bool:
@@ -79,6 +85,11 @@ def freeze(exceeded: Exceeded) -> None:
     seat.condemned = running
     seat.stage_before = seat.stage
     seat.stage = Stage.FROZEN
+    _stop(seat, monotonic_ns())
+
+
+def _stop(seat: Seat, now_ns: int) -> None:
+    seat.frozen_ns = now_ns
     seat.send_signal(signal.SIGSTOP)
 
 

@@ -113,6 +113,7 @@ class _Nursery:
             **{**request["options"], "queues": tuple(request["options"]["queues"])}
         )
         reply = {"number": options.number, "generation": request["generation"]}
+        self._prepared.tell("worker_before_create_process", {})
         # What is buffered here would be written by each fork.
         _flush()
         try:

@@ -59,6 +59,7 @@ class Seat:
         self.early_deaths = 0
         self.done_before = 0  # what earlier children of this seat had done
         self.condemned: Running | None = None  # what it is frozen for
+        self.frozen_ns = 0  # when it was last told to stand still
         self.stage_before = Stage.TAKEN  # it was frozen
         self.warned: set[tuple[int, int]] = set()  # (epoch, token) whose soft limit was signalled
 
