@@ -80,6 +80,7 @@ def run_programs(programs: dict[str, str], folder: Path, environment: dict[str, 
     """Run each program and say whether all printed what they should."""
     are_right = True
     for name, wanted in programs.items():
+        print(f"$ python {name}", flush=True)
         done = subprocess.run(
             [sys.executable, folder / name],
             env=environment,
@@ -91,7 +92,7 @@ def run_programs(programs: dict[str, str], folder: Path, environment: dict[str, 
             check=False,
         )
         printed = done.stdout.strip()
-        print(f"$ python {name}\n{printed}", flush=True)
+        print(printed, flush=True)
         if printed != wanted:
             print(f"NOT AS IT SHOULD BE: wanted {wanted}", flush=True)
             are_right = False
