@@ -317,8 +317,8 @@ class Workshop:
 
 
 def place_of(part):
-    """Where a part stands in the list that the body is given."""
-    return part.position is None, part.position, part.task_id
+    """Where a part stands in the list that the body is given; ties as they arrived."""
+    return part.position is None, part.position or 0
 
 
 class Replace(Exception):

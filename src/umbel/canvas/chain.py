@@ -102,7 +102,7 @@ class chain(Composite):  # noqa: N801 - Celery's name
         for step in spread(steps_of(self.tasks), {**self["options"], **place}):
             sig = maybe_signature(step, self._app)
             if last is None:
-                result = sig.apply(args, kwargs, **options)
+                result = sig.apply(self._given(args), kwargs, **options)
             else:
                 result = sig.apply((last.get(),), **options)
             result.parent, last = last, result

@@ -128,7 +128,9 @@ class chord(Composite):  # noqa: N801 - Celery's name
         merged["task_id"] = options.get("task_id")
         members = [as_one_part(member) for member in members_of(tasks)]
         all_kwargs = {**self["kwargs"]["kwargs"], **kwargs}
-        values = group(members, app=self._app).apply(args, all_kwargs, **member_options(merged))
+        values = group(members, app=self._app).apply(
+            self._given(args), all_kwargs, **member_options(merged)
+        )
         result = maybe_signature(body, self._app).apply((values.get(),), **merged)
         result.parent = values
         return result

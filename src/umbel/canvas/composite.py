@@ -34,6 +34,11 @@ class Composite(Signature):
             return self.apply(args, kwargs, **options)
         return start(app, self, args or (), kwargs or {}, options)
 
+    def _given(self, args: Sequence[Any] | None) -> Sequence[Any]:
+        """The arguments of a call before its own, unless it is immutable."""
+        own: Sequence[Any] = self["args"]
+        return own if self.immutable else (*(args or ()), *own)
+
     def _first_app(self, tasks: Any) -> Any:
         """Its app, else that of its first member, else the current one."""
         if self._app is None and isinstance(tasks, list | tuple) and tasks:

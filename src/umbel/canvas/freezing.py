@@ -23,6 +23,7 @@ from umbel.canvas.shapes import (
     members_of,
     spread,
     steps_of,
+    with_args,
 )
 from umbel.model.call import SignatureDict
 
@@ -119,12 +120,12 @@ def _freeze_chain(
     later = options.pop("chain", None)
     steps = spread(steps_of(sig["kwargs"]["tasks"]) or [accumulator()], options)
     if len(steps) == 1 and not later:
-        return freeze(steps[0], {}, new_id)
+        return freeze(with_args(steps[0], sig), {}, new_id)
     frozen, (tail, head) = freeze_steps(steps, new_id)
     kept: dict[str, Any] = {"task_id": tail[0][0]}
     if later:
         kept["chain"] = later
-    return _dict(sig, "celery.chain", [], {"tasks": frozen}, kept), (tail, head)
+    return _dict(sig, "celery.chain", list(sig["args"]), {"tasks": frozen}, kept), (tail, head)
 
 
 def freeze_steps(
@@ -164,7 +165,7 @@ def _freeze_group(
         frozen.append(data)
         nodes.append(node)
     node = node_of(group_id, nodes)
-    return _dict(sig, "celery.group", [], {"tasks": frozen}, options), (node, node)
+    return _dict(sig, "celery.group", list(sig["args"]), {"tasks": frozen}, options), (node, node)
 
 
 def _freeze_chord(

@@ -91,8 +91,9 @@ class group(Composite):  # noqa: N801 - Celery's name
         app = self.app
         merged = {**self["options"], **options}
         group_id = merged.pop("task_id", None) or app.new_id()
+        given = self._given(args)
         results = [
-            maybe_signature(member, self._app).apply(args, kwargs, **merged)
+            maybe_signature(member, self._app).apply(given, kwargs, **merged)
             for member in members_of(self.tasks)
         ]
         return GroupResult(group_id, results, app=app)

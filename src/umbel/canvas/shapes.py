@@ -145,7 +145,7 @@ def as_one_part(sig: SignatureDict) -> SignatureDict:
         return {**sig, "kwargs": {**kwargs, "body": as_one_part(kwargs["body"])}}
     if kind == "chunks":
         sig = group_of_chunks(sig)
-    return chord_sig(_without_place(sig), accumulator())
+    return with_args(chord_sig(_without_place(sig), accumulator()), sig)
 
 
 def _without_place(group: SignatureDict) -> SignatureDict:
@@ -172,7 +172,7 @@ def members_of(tasks: Iterable[SignatureDict]) -> Iterator[SignatureDict]:
             continue
         options = {k: v for k, v in sig["options"].items() if k not in PLACE}
         for member in members_of(sig["kwargs"]["tasks"]):
-            yield with_options(member, options) if options else member
+            yield with_args(with_options(member, options) if options else member, sig)
 
 
 def with_options(sig: SignatureDict, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +183,15 @@ def with_options(sig: SignatureDict, options: Mapping[str, Any]) -> dict[str, An
             own = listed(sig["options"].get(name))
             merged[name] = own + [new for new in listed(options[name]) if new not in own]
     return {**sig, "options": merged}
+
+
+def with_args(sig: SignatureDict, outer: SignatureDict) -> SignatureDict:
+    """A signature that takes over from the canvas around it what that was given for its first."""
+    if not outer.get("args") and not outer.get("immutable"):
+        return sig
+    own = sig["args"]
+    args = own if sig.get("immutable") else (*outer["args"], *own)
+    return {**sig, "args": args, "immutable": bool(sig.get("immutable") or outer.get("immutable"))}
 
 
 def header_of(sig: SignatureDict) -> tuple[Any, Mapping[str, Any]]:
@@ -240,8 +249,9 @@ def _append(steps: list[SignatureDict], sig: SignatureDict) -> None:
 
 
 def _own_steps(chain: SignatureDict) -> list[SignatureDict]:
-    """The tasks of a chain inside of another, with its options laid on them."""
-    return spread(list(chain["kwargs"]["tasks"]), chain["options"])
+    """The tasks of a chain inside of another, with what was set on it laid on them."""
+    steps = spread(list(chain["kwargs"]["tasks"]), chain["options"])
+    return [with_args(steps[0], chain), *steps[1:]] if steps else steps
 
 
 def spread(steps: Sequence[SignatureDict], options: Mapping[str, Any]) -> list[SignatureDict]:

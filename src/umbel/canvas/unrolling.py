@@ -140,15 +140,19 @@ class Unroller:
     ) -> Walk:
         """The calls of one signature of any kind; ``over`` is laid over its options."""
         kind = kind_of(sig)
+        if kind == "task":
+            return self._task(sig, args, kwargs, over)
+        if sig.get("immutable"):
+            args, kwargs = sig["args"], {}
+        elif sig.get("args"):
+            args = (*args, *sig["args"])
         if kind == "chain":
             return self._chain(sig, args, kwargs, over)
         if kind == "group":
             return self._group(sig, args, kwargs, over)
         if kind == "chunks":
             return self._group(group_of_chunks(sig), args, kwargs, over)
-        if kind == "chord":
-            return self._chord(sig, args, kwargs, over)
-        return self._task(sig, args, kwargs, over)
+        return self._chord(sig, args, kwargs, over)
 
     def _task(
         self,
@@ -282,11 +286,10 @@ class Unroller:
         if own_header.get("link_error"):
             for_members["link_error"] = own_header["link_error"]
         header_kwargs = {**(sig["kwargs"].get("kwargs") or {}), **kwargs}
-        header_args = args if sig.get("immutable") else (*args, *sig["args"])
         nodes: list[Node] = []
         members = self._members(
             (as_one_part(member) for member in members_of(tasks)),
-            header_args,
+            args,
             header_kwargs,
             for_members,
             group_id,
