@@ -22,7 +22,7 @@ from umbel.app import shared, signals
 from umbel.app.archive import TaskArchive
 from umbel.app.config import Settings
 from umbel.app.connections import Connections
-from umbel.app.finding import import_task_modules
+from umbel.app.finding import import_named, import_task_modules
 from umbel.app.logs import Logs
 from umbel.app.making import make_task
 from umbel.app.publisher import Publisher
@@ -312,9 +312,7 @@ class App:
                 # A task module that breaks must not start a worker without its tasks.
                 logger.error("discovering tasks: %r raised", receiver)
                 raise answer
-        names = [*_listed(self.conf.imports), *_listed(self.conf.include)]
-        for name in dict.fromkeys(names):
-            importlib.import_module(name)
+        import_named([*_listed(self.conf.imports), *_listed(self.conf.include)])
 
     def autodiscover_tasks(
         self,

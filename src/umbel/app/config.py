@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from types import ModuleType
 from typing import Any
 
+from umbel.app.finding import look_here_too
 from umbel.app.settings import DEFAULTS, NEW_NAMES, SETTINGS, is_secret, nearest
 from umbel.model.errors import ImproperlyConfigured
 
@@ -303,9 +303,7 @@ def read_source(source: Any, namespace: str | None, *, silent: bool = False) -> 
 
 
 def _named_object(name: str) -> Any:
-    if os.getcwd() not in sys.path:
-        # As every Celery program may rely on: configuration beside the place where it starts.
-        sys.path.insert(0, os.getcwd())
+    look_here_too()
     module, _, attribute = name.partition(":")
     if attribute:
         return getattr(importlib.import_module(module), attribute)

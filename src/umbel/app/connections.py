@@ -96,10 +96,11 @@ class Connections:
         # Not at the top: engines are what makes an import heavy.
         from umbel.engines.opening import open_pair
 
-        broker, result = self._engine_options()
+        broker, result = self.engine_options()
         return open_pair(self.broker_url(reading=reading), self.result_url(), broker, result)
 
-    def _engine_options(self) -> tuple[EngineOptions, EngineOptions]:
+    def engine_options(self) -> tuple[EngineOptions, EngineOptions]:
+        """What the engines of broker and results are told beside their URLs."""
         conf = self._conf
         broker = EngineOptions(
             transport=conf.broker_transport_options or {},
@@ -117,6 +118,8 @@ class Connections:
             **timeouts,
         )
         return broker, result
+
+    _engine_options = engine_options
 
     def pair(self) -> Pair:
         """This thread's pair, opened where there is none."""
@@ -137,7 +140,7 @@ class Connections:
         return pair
 
     def _way(self) -> tuple[Any, ...]:
-        return self.broker_url(), self.result_url(), self._engine_options()
+        return self.broker_url(), self.result_url(), self.engine_options()
 
     def drop(self) -> None:
         """Close this thread's pair; the next use opens a new one."""

@@ -214,7 +214,6 @@ def _tell(
         _tell_retry(plan, request, args, kwargs, outcome)
     elif type(outcome) is Rejected:
         state, value = states.REJECTED, outcome.reason
-        signals.task_rejected.send(sender=plan.task, message=request, exc=None)
     if signals.task_postrun.receivers:
         signals.task_postrun.send(
             sender=plan.task,

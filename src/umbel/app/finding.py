@@ -23,8 +23,7 @@ def find_app(name: str) -> Any:
     In a module: what ``app`` or ``celery`` is, else the only app in it. In a package also the
     same of its submodule ``celery``. Raises ``ImproperlyConfigured`` where there is none.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    look_here_too()
     module_name, _, attribute = name.partition(":")
     module = _import(module_name)
     if attribute:
@@ -42,6 +41,19 @@ def find_app(name: str) -> Any:
             f" instance. Name it: {module_name}:NAME"
         )
     return found
+
+
+def look_here_too() -> None:
+    """Let modules be found in the working directory, as Celery's programs rely on."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def import_named(names: Iterable[str]) -> None:
+    """Import modules by name, each once."""
+    look_here_too()
+    for name in dict.fromkeys(names):
+        importlib.import_module(name)
 
 
 def _import(name: str) -> Any:
@@ -103,6 +115,7 @@ def _app_in(module: ModuleType) -> Any | None:
 
 def import_task_modules(packages: Iterable[str], related_name: str | None) -> list[ModuleType]:
     """Import ``package.related_name`` of each package that has it (autodiscovery)."""
+    look_here_too()
     found = []
     for package in packages:
         module = _related(package, related_name)

@@ -165,7 +165,7 @@ task_sent = _signal("task_sent", "task_id", "task", "args", "kwargs", "eta", "ta
 task_received = _signal("task_received", "request")
 task_prerun = _signal("task_prerun", "task_id", "task", "args", "kwargs")
 task_postrun = _signal("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
-task_success = _signal("task_success", "result")
+task_success = _signal("task_success", "result", "runtime")
 task_retry = _signal("task_retry", "request", "reason", "einfo")
 task_failure = _signal(
     "task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo"
