@@ -14,7 +14,6 @@ Umbel = Callable[..., "subprocess.CompletedProcess[str]"]
 
 TASKS = """
 from umbel import Celery
-from umbel.model.queues import Queue
 
 app = Celery("shop")
 
@@ -102,6 +101,14 @@ def test_result_of_a_task_that_no_worker_runs_gives_up_in_time(
     assert waited.stdout == ""
     assert waited.stderr.startswith("Error: ")
     assert str(tmp_path / "umbel.db") in waited.stderr
+
+
+def test_result_where_results_are_disabled_names_the_setting(umbel: Umbel) -> None:
+    said = umbel("-A", "tasks", "-b", "sqlite:///only.db", "result", "an-id", "--timeout", "1")
+
+    assert said.returncode == 1
+    assert "result_backend" in said.stderr
+    assert "Traceback" not in said.stderr
 
 
 def test_list_tasks_leaves_out_what_every_app_has(umbel: Umbel) -> None:

@@ -32,12 +32,13 @@ def result(
     """
     app = invocation.load_app()
     handle = app.tasks[task].AsyncResult(task_id) if task else app.AsyncResult(task_id)
-    if traceback:
-        click.echo(handle.traceback)
-        return
     try:
+        if traceback:
+            click.echo(handle.traceback)
+            return
         value = handle.get(timeout=timeout, propagate=False)
-    except WaitTimeout as error:
+    # Not implemented: results are disabled; the text names the setting.
+    except (WaitTimeout, NotImplementedError) as error:
         raise click.ClickException(str(error)) from None
     if handle.state in EXCEPTION_STATES:
         click.echo(handle.traceback or repr(value), err=True)
