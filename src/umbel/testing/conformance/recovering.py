@@ -1,0 +1,314 @@
+"""Cases of lost processes: recover, sweep, suspects, poison, at most once, due messages."""
+
+from __future__ import annotations
+
+from umbel.model.lease import Lease, Loss
+from umbel.model.settlement import Fate, Settlement
+from umbel.ports.broker import Broker
+from umbel.testing.conformance.harness import (
+    BEGUN,
+    POISON,
+    Harness,
+    drain,
+    lease,
+    message,
+    messages,
+    names,
+    settle,
+)
+
+VERDICT = b'{"kind": "TimeLimitExceeded", "text": "", "args": [3]}'
+
+
+class RecoveryCases:
+    """What becomes of messages whose process is gone."""
+
+    def test_a_death_counts_for_what_ran(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a b c"))
+        held = lease(broker, "w.0.1", 2)
+
+        recovered = broker.recover("w.0.1", [Loss(held[0].token)], engine.policy)
+
+        assert recovered == 2
+        broker.enlist("w.0.2", 60)
+        leases = drain(broker, "w.0.2")
+        assert names(leases) == "a b c"
+        assert [each.deliveries for each in leases] == [1, 0, 0]
+        assert [each.redelivered for each in leases] == [True, True, False]
+
+    def test_a_death_counts_for_what_ran_until_it_is_poison(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        counts = []
+
+        held = _lease_anew(broker, 0)
+        while held.verdict is None:
+            counts.append(held.deliveries)
+            broker.recover(f"w.0.{len(counts) - 1}", [Loss(held.token)], engine.policy)
+            held = _lease_anew(broker, len(counts))
+
+        assert counts == [0, 1, 2, 3, 4]
+        assert held.verdict == POISON
+        assert held.raw == b"a"
+        assert settle(broker, f"w.0.{len(counts)}", Settlement(held.token)) == [True]
+
+    def test_a_death_counts_for_what_ran_only_where_it_was_not_our_own(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a b"))
+        held = lease(broker, "w.0.1", 1)
+
+        broker.recover("w.0.1", [Loss(held[0].token, counted=False)], engine.policy)
+
+        broker.enlist("w.0.2", 60)
+        leases = drain(broker, "w.0.2")
+        assert names(leases) == "a b"
+        assert leases[0].deliveries == 0
+        assert leases[0].redelivered
+
+    def test_a_verdict_comes_first_and_is_given_back_with_its_message(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a b c"))
+        held = lease(broker, "w.0.1", 2)
+
+        broker.recover("w.0.1", [Loss(held[0].token), Loss(held[1].token, VERDICT)], engine.policy)
+
+        broker.enlist("w.0.2", 60)
+        (judged,) = lease(broker, "w.0.2", 1)
+        assert (judged.raw, judged.verdict) == (b"b", VERDICT)
+        # It keeps its verdict when it is handed back.
+        broker.release("w.0.2", [judged.token])
+        leases = drain(broker, "w.0.2")
+        assert names(leases) == "b a c"
+        assert [each.verdict for each in leases] == [VERDICT, None, None]
+
+    def test_a_recovered_consumer_is_forgotten(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+
+        assert broker.recover("w.0.1", [Loss(77)], engine.policy) == 0
+        assert broker.recover("w.0.1", [], engine.policy) == 0
+        assert broker.renew(["w.0.1"], 60) == ["w.0.1"]
+
+    def test_bystanders_are_not_counted(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.enlist("w.1.1", 60)
+        broker.publish(messages("a b c d e"))
+        held = lease(broker, "w.0.1", 3)
+        theirs = lease(broker, "w.1.1", 1)
+
+        broker.recover("w.0.1", [Loss(held[0].token)], engine.policy)
+
+        assert settle(broker, "w.1.1", Settlement(theirs[0].token)) == [True]
+        leases = drain(broker, "w.1.1")
+        assert names(leases) == "a b c e"
+        assert [each.deliveries for each in leases] == [1, 0, 0, 0]
+
+    def test_what_had_begun_is_not_run_again(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a b"))
+        held = lease(broker, "w.0.1")
+        settle(broker, "w.0.1", Settlement(held[0].token, Fate.BEGUN))
+
+        broker.recover("w.0.1", [Loss(held[0].token)], engine.policy)
+
+        broker.enlist("w.0.2", 60)
+        leases = drain(broker, "w.0.2")
+        assert names(leases) == "a b"
+        assert [each.verdict for each in leases] == [BEGUN, None]
+
+    def test_what_had_begun_is_not_run_again_even_if_nobody_saw_it_run(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a"))
+        held = lease(broker, "w.0.1")
+        settle(broker, "w.0.1", Settlement(held[0].token, Fate.BEGUN))
+
+        broker.recover("w.0.1", [], engine.policy)
+
+        broker.enlist("w.0.2", 60)
+        assert [each.verdict for each in drain(broker, "w.0.2")] == [BEGUN]
+
+    def test_what_had_begun_is_not_run_again_after_a_sweep(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", engine.lease_s)
+        broker.publish(messages("a"))
+        held = lease(broker, "w.0.1")
+        settle(broker, "w.0.1", Settlement(held[0].token, Fate.BEGUN))
+
+        engine.lose("w.0.1", broker)
+
+        broker.enlist("v.0.1", 60)
+        assert [each.verdict for each in drain(broker, "v.0.1")] == [BEGUN]
+
+    def test_a_verdict_outlives_what_had_begun(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a"))
+        (held,) = lease(broker, "w.0.1")
+        settle(broker, "w.0.1", Settlement(held.token, Fate.BEGUN))
+
+        broker.recover("w.0.1", [Loss(held.token, VERDICT)], engine.policy)
+
+        broker.enlist("w.0.2", 60)
+        assert [each.verdict for each in drain(broker, "w.0.2")] == [VERDICT]
+
+    def test_a_lease_not_renewed_runs_again(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", engine.lease_s)
+        broker.enlist("v.0.1", engine.lease_s)
+        broker.publish(messages("a b"))
+        lease(broker, "w.0.1", 1)
+
+        engine.lose("w.0.1", broker, renewed=["v.0.1"])
+
+        assert broker.depth("q").lane == 1
+        leases = drain(broker, "v.0.1")
+        assert names(leases) == "a b"
+        assert [each.deliveries for each in leases] == [0, 0]
+        assert leases[0].redelivered
+
+    def test_a_lease_that_is_renewed_is_kept(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", engine.lease_s)
+        broker.publish(messages("a"))
+        (held,) = lease(broker, "w.0.1")
+
+        given_up = engine.sweep_for(
+            engine.lease_s + 2 * engine.interval_s, broker, renewed=["w.0.1"]
+        )
+
+        assert given_up == ()
+        assert settle(broker, "w.0.1", Settlement(held.token)) == [True]
+
+    def test_a_second_loss_with_a_worker_is_counted(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        counts = []
+
+        for worker in ("u", "v"):
+            broker.enlist(f"{worker}.0.1", engine.lease_s)
+            counts += [each.deliveries for each in lease(broker, f"{worker}.0.1")]
+            engine.lose(f"{worker}.0.1", broker)
+        broker.enlist("w.0.1", 60)
+        counts += [each.deliveries for each in lease(broker, "w.0.1")]
+
+        assert counts == [0, 0, 1]
+
+    def test_what_kills_whole_workers_ends_as_poison(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        policy = engine.policy._replace(max_deliveries=2)
+        runs = 0
+
+        held = _lease_anew(broker, runs, lease_s=engine.lease_s)
+        while held.verdict is None and runs < 5:
+            runs += 1
+            while not broker.sweep(policy).consumers:
+                engine.advance(engine.interval_s / 2)
+            held = _lease_anew(broker, runs, lease_s=engine.lease_s)
+
+        assert runs <= 2
+        assert held.verdict == POISON
+
+    def test_suspects_come_alone(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", engine.lease_s)
+        broker.enlist("v.0.1", engine.lease_s)
+        broker.publish(messages("a b c"))
+        lease(broker, "w.0.1", 2)
+        engine.lose("w.0.1", broker, renewed=["v.0.1"])
+
+        batches = []
+        batch = lease(broker, "v.0.1", 10)
+        while batch:
+            batches.append(names(batch))
+            batch = broker.cycle("v.0.1", [Settlement(held.token) for held in batch], ("q",), 10)[1]
+
+        assert batches == ["a", "b", "c"]
+
+    def test_suspects_come_alone_to_a_worker_after_two_losses(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a b"))
+        broker.enlist("u.0.1", engine.lease_s)
+        lease(broker, "u.0.1")
+        engine.lose("u.0.1", broker)
+        for slot in (0, 1):
+            broker.enlist(f"v.{slot}.1", engine.lease_s)
+            assert len(lease(broker, f"v.{slot}.1")) == 1
+        engine.lose("v.0.1", broker)
+        broker.enlist("w.0.1", 60)
+        broker.enlist("w.1.1", 60)
+        broker.enlist("x.0.1", 60)
+
+        one, none, other = (lease(broker, consumer) for consumer in ("w.0.1", "w.1.1", "x.0.1"))
+
+        assert [names(leases) for leases in (one, none, other)] == ["a", "", "b"]
+        assert [each.deliveries for each in one + other] == [1, 1]
+
+    def test_a_late_sweep_recovers_nobody(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", engine.lease_s)
+        broker.publish(messages("a"))
+        (held,) = lease(broker, "w.0.1")
+        broker.sweep(engine.policy)
+
+        engine.advance(engine.lease_s + 2 * engine.interval_s + 0.1)
+        swept = broker.sweep(engine.policy)
+
+        assert swept.consumers == ()
+        assert settle(broker, "w.0.1", Settlement(held.token)) == [True]
+        # The new lease is a lease: it passes too.
+        engine.lose("w.0.1", broker)
+
+    def test_the_first_sweep_of_all_recovers_nobody(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 0.01)
+        engine.advance(0.05)
+
+        assert broker.sweep(engine.policy).consumers == ()
+        assert broker.renew(["w.0.1"], 60) == []
+
+    def test_due_messages_fire_once(self, engine: Harness) -> None:
+        first, second = engine.open().broker, engine.open().broker
+        now = engine.now()
+        first.publish([message(name, due=now + after) for name, after in _DUE])
+        engine.advance(0.5)
+
+        first.sweep(engine.policy)
+        second.sweep(engine.policy)
+
+        first.enlist("w.0.1", 60)
+        assert names(drain(first, "w.0.1")) == "a b c d"
+        assert first.depth("q").due == 1
+
+    def test_a_sweep_tells_when_the_next_message_is_due(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        nothing = broker.sweep(engine.policy)
+        broker.publish([message("a", due=engine.now() + 50), message("b", due=engine.now() + 90)])
+
+        swept = broker.sweep(engine.policy)
+
+        assert nothing.next_due_s is None
+        assert swept.next_due_s is not None
+        assert 40 < swept.next_due_s <= 50
+
+
+_DUE = (("c", 0.3), ("a", 0.1), ("late", 60.0), ("d", 0.4), ("b", 0.2))
+
+
+def _lease_anew(broker: Broker, epoch: int, lease_s: float = 60.0) -> Lease:
+    broker.enlist(f"w.0.{epoch}", lease_s)
+    (held,) = lease(broker, f"w.0.{epoch}")
+    return held
