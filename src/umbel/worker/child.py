@@ -217,6 +217,8 @@ class Inline:
         self.child = child
         self.pending: list[Settlement] = []
         self.pending_since_ns = 0
+        # Joins that a settlement without a claim has completed: leases of ours, to be carried out.
+        self.joined: list[Lease] = []
         most = child.options.prefetch_multiplier
         self.pace = Pace(most) if most else Pace()
 
@@ -231,13 +233,15 @@ class Inline:
                 return EXIT_RECYCLED
             try:
                 pending, self.pending = self.pending, []
-                leases = child.consumer.exchange(pending, self.pace.limit)
+                joined, self.joined = self.joined, []
+                limit = 0 if joined else self.pace.limit
+                leases = joined + child.consumer.exchange(pending, limit, holding=len(joined))
                 if leases:
                     self._run_batch(leases)
                 elif not self.pending:
                     child.consumer.idle(IDLE_S)
             except LeaseLost:
-                self.pending = []
+                self.pending, self.joined = [], []
                 while child.slot.take() is not None:
                     pass
         self._flush()
@@ -316,7 +320,7 @@ class Inline:
     def _flush(self) -> None:
         pending, self.pending = self.pending, []
         if pending:
-            self.child.consumer.exchange(pending, 0, holding=1)
+            self.joined += self.child.consumer.exchange(pending, 0, holding=1)
 
 
 def run(app: App, options: ChildOptions, slot: Slot) -> int:

@@ -73,9 +73,8 @@ class Threads:
             except LeaseLost:
                 continue
             pending += self._assign(leases)
-            if not leases and not pending and not self._ended:
-                if wanted:
-                    child.consumer.idle(IDLE_S)
+            if wanted and not leases and not pending and not self._ended:
+                child.consumer.idle(IDLE_S)
         self._finish(pending)
         return exit_code
 
@@ -88,6 +87,7 @@ class Threads:
                 continue
             if admitted.plan.is_at_most_once:
                 begun = Settlement(lease.token, Fate.BEGUN)
+                # It counts for no join, so no lease comes back.
                 self.child.consumer.exchange([begun], 0, holding=self.running + 1)
             report.received(admitted)
             self.running += 1
@@ -124,7 +124,7 @@ class Threads:
         self.child.consumer.clear_wake()
 
     def _finish(self, pending: list[Settlement]) -> None:
-        """Let what runs end, and settle it."""
+        """Let what runs end, and settle it. Joins that it completes go back when we retire."""
         while self.running or pending:
             pending += self._settlements()
             try:
