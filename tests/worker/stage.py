@@ -61,6 +61,10 @@ class TellingBroker:
         tell(broker="sweep")
         return Swept()
 
+    def bind(self, exchange, kind, queue, routing_key):
+        self._check()
+        tell(broker="bind", queue=queue)
+
     def close(self):
         tell(broker="close")
 
@@ -73,8 +77,8 @@ stop = threading.Event()
 def begin(slot):
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     slot.open_epoch()
-    slot.mark_ready()
     tell(child=slot.index, pid=os.getpid(), ppid=os.getppid())
+    slot.mark_ready()
 
 
 def until_stopped():
@@ -257,6 +261,7 @@ def prepare_for(play, settings):
             children=settings.get("children", 1),
             threads=settings.get("threads", 1),
             queues=("celery",),
+            bindings=(("celery", "direct", "celery", "celery"),),
             broker_url="telling://",
             result_url=None,
             broker_options=EngineOptions(),

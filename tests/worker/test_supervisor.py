@@ -466,7 +466,12 @@ def test_a_parked_message_is_swept_for_when_it_is_due(perform):
     due = stage.wait_for_any("due")["due"]
     swept = stage.wait_for(broker="sweep")
 
+    stage.signal(signal.SIGTERM)
+    stage.end()
+
     assert -0.005 <= swept["at"] - due < 0.1
+    assert len(stage.all_told(broker="sweep")) == 2
+    assert stage.all_told(broker="bind", queue="celery")
 
 
 def test_an_idle_supervisor_costs_next_to_nothing(perform):

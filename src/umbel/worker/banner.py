@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from umbel.engines.opening import censored
 from umbel.model.version import VERSION
-
-_PASSWORD = re.compile(r"(://[^:@/]*):[^@]*@")
 
 _FLOWER = (
     r" -------------- ",
@@ -52,7 +50,7 @@ def address(url: str) -> str:
     if scheme == "sqlite" and mark:
         path, question, options = rest.removeprefix("/").partition("?")
         return f"sqlite:///{os.path.abspath(path)}{question}{options}" if path else url
-    return ";".join(_PASSWORD.sub(r"\1:**@", part) for part in url.split(";"))
+    return censored(url)
 
 
 def queue_line(name: str, exchange: str, kind: str, key: str) -> str:

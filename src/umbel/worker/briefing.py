@@ -33,6 +33,8 @@ class Briefing(NamedTuple):
     children: int
     threads: int  # per child
     queues: tuple[str, ...]
+    # How named exchanges reach the queues: (exchange, kind, queue, routing key).
+    bindings: tuple[tuple[str, str, str, str], ...]
     broker_url: str
     result_url: str | None
     broker_options: EngineOptions
@@ -64,6 +66,7 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
         **{
             **plain,
             "queues": tuple(plain["queues"]),
+            "bindings": tuple(tuple(binding) for binding in plain["bindings"]),
             "log": LogSettings(**plain["log"]),
             "broker_options": EngineOptions(**plain["broker_options"]),
             "result_options": EngineOptions(**plain["result_options"]),

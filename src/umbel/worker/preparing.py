@@ -118,12 +118,14 @@ def _briefing(app: Any, options: WorkerOptions, log: LogSettings) -> Briefing:
     broker_url = app.connections.broker_url(reading=True)
     result_url = app.connections.result_url()
     _refuse_memory(broker_url, result_url)
-    broker_options, result_options = app.connections._engine_options()
+    broker_options, result_options = app.connections.engine_options()
+    queues = tuple(app.routing.consumed_queues(options.queues, options.exclude_queues))
     return Briefing(
         pool=pool,
         children=width if pool == "prefork" else 1,
         threads=width if pool == "threads" else 1,
-        queues=tuple(app.routing.consumed_queues(options.queues, options.exclude_queues)),
+        queues=queues,
+        bindings=tuple(tuple(way) for way in app.routing.bindings(queues)),
         broker_url=broker_url,
         result_url=result_url,
         broker_options=broker_options,

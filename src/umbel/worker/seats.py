@@ -61,6 +61,7 @@ class Seat:
         self.condemned: Running | None = None  # what it is frozen for
         self.frozen_ns = 0  # when it was last told to stand still
         self.stage_before = Stage.TAKEN  # it was frozen
+        self.noted_due_s: float | None = None  # the last due time of the slot that was heard
         self.warned: set[tuple[int, int]] = set()  # (epoch, token) whose soft limit was signalled
 
     @property

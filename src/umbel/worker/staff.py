@@ -110,10 +110,15 @@ class Staff:
         alive = self.seats.alive()
         return [seat.slot.consumer(self._worker) for seat in alive if seat.slot.epoch]
 
-    def next_due_s(self) -> float | None:
-        """When the first message is due that a child has noted (unix seconds)."""
-        dues = [seat.slot.due_s for seat in self.seats.alive()]
-        return min((due for due in dues if due is not None), default=None)
+    def noted_due_s(self) -> float | None:
+        """The earliest due time that a child has noted since the last call (unix seconds)."""
+        noted = []
+        for seat in self.seats.alive():
+            due_s = seat.slot.due_s
+            if due_s is not None and due_s != seat.noted_due_s:
+                seat.noted_due_s = due_s
+                noted.append(due_s)
+        return min(noted, default=None)
 
     def dismiss_all(self) -> None:
         """Hire nobody, and let everybody finish what runs."""

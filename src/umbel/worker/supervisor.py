@@ -172,7 +172,7 @@ class Supervisor:
         return min(wake for wake in wakes if wake is not None)
 
     def _keep_up(self, staff: Staff, upkeep: Upkeep) -> int:
-        due_s = staff.next_due_s()
+        due_s = staff.noted_due_s()
         if due_s is not None:
             upkeep.note_due(due_s)
         upkeep.tend(staff.consumers())
@@ -290,6 +290,7 @@ class Supervisor:
             upkeep=self._upkeep,
         )
         self.phase = Phase.WORKING
+        self._upkeep.bind(briefing.bindings)
         self._upkeep.tend(())
         if not self._upkeep.outage.is_on:
             logger.info("Connected to %s", broker.url)

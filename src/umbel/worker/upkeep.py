@@ -16,7 +16,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from umbel.model.clock import monotonic_s, unix_s
 from umbel.model.errors import OperationalError
@@ -47,6 +47,15 @@ class Release(NamedTuple):
 
     consumer: str
     tokens: tuple[int, ...]
+
+
+class Declaration(NamedTuple):
+    """How named exchanges reach the queues of this worker."""
+
+    bindings: tuple[tuple[str, str, str, str], ...]
+
+
+Debt = Recovery | Release | Declaration
 
 
 class Outage:
@@ -113,7 +122,7 @@ class Upkeep:
         self._beat_s = beat_s
         self._now = now
         self._wall = wall
-        self._owed: deque[Recovery | Release] = deque()
+        self._owed: deque[Debt] = deque()
         self._alive: set[str] = set()
         self._beat_at_s = self._sweep_at_s = now()
         self._expiry_at_s = now() + EXPIRY_INTERVAL_S * jitter()
@@ -161,12 +170,21 @@ class Upkeep:
         """A consumer's process is dead: give back what it held, now or when the broker is back."""
         self._alive.discard(consumer)
         # What was owed for its unstarted messages is part of the recovery.
-        self._owed = deque(debt for debt in self._owed if debt.consumer != consumer)
+        self._owed = deque(
+            debt
+            for debt in self._owed
+            if not isinstance(debt, Release) or debt.consumer != consumer
+        )
         self._owe(Recovery(consumer, tuple(losses)))
 
     def release(self, consumer: str, tokens: Sequence[int]) -> None:
         """Give unstarted messages back, now or when the broker is back."""
         self._owe(Release(consumer, tuple(tokens)))
+
+    def bind(self, bindings: Sequence[tuple[str, str, str, str]]) -> None:
+        """Let exchanges reach queues, now or when the broker is back."""
+        if bindings:
+            self._owe(Declaration(tuple(bindings)))
 
     def beat(self, consumers: Sequence[str]) -> bool:
         """Renew the leases of who lives; False where the broker is away."""
@@ -219,7 +237,7 @@ class Upkeep:
         self._sweep_at_s = self._now() + self._policy.interval_s
         return True
 
-    def _owe(self, debt: Recovery | Release) -> None:
+    def _owe(self, debt: Debt) -> None:
         self._owed.append(debt)
         if not self.outage.is_on:
             self._pay()
@@ -232,11 +250,17 @@ class Upkeep:
             self._owed.popleft()
         return True
 
-    def _settle_debt(self, debt: Recovery | Release) -> None:
-        if isinstance(debt, Release):
-            self._broker.release(debt.consumer, debt.tokens)
-        else:
-            self._broker.recover(debt.consumer, debt.losses, self._policy)
+    def _settle_debt(self, debt: Debt) -> None:
+        match debt:
+            case Release(consumer, tokens):
+                self._broker.release(consumer, tokens)
+            case Recovery(consumer, losses):
+                self._broker.recover(consumer, losses, self._policy)
+            case Declaration(bindings):
+                for exchange, kind, queue, routing_key in bindings:
+                    self._broker.bind(exchange, kind, queue, routing_key)
+            case _:
+                assert_never(debt)
 
     def _expire(self, store: Store) -> None:
         deleted = 0
