@@ -67,11 +67,13 @@ def test_version_is_quick_and_loads_no_click() -> None:
     program = "import sys; sys.argv[1:] = ['--version']; from umbel.cli.main import main\n"
     program += "try: main()\nfinally: assert 'click' not in sys.modules"
     command = [sys.executable, "-c", program]
+    # The first run writes the bytecode that an installed umbel has from the start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
     taken = []
     for _ in range(5):
         begun = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         taken.append(time.perf_counter() - begun)
 
     assert min(taken) < 0.15
