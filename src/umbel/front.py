@@ -50,9 +50,8 @@ class Celery(App):
         for module_name, module in list(sys.modules.items()):
             for name, value in list(getattr(module, "__dict__", {}).items()):
                 if value is self and not name.startswith("_"):
-                    if module_name == "__main__":
-                        module_name = _script_module()
-                    return f"{module_name}:{name}"
+                    place: str = _script_module() if module_name == "__main__" else module_name
+                    return f"{place}:{name}"
         raise ImproperlyConfigured(
             f"{self!r} is not a variable of any module, so a worker's processes can't import it"
         )
@@ -65,7 +64,7 @@ def _script_module() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None and spec.name:
         return str(spec.name)
-    return os.path.splitext(os.path.basename(path))[0]
+    return os.path.splitext(os.path.basename(str(path)))[0]
 
 
 def _default_app() -> Celery:

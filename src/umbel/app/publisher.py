@@ -19,6 +19,7 @@ from umbel.app.retrying import NEVER, RetryPolicy, policy_of, with_retries
 from umbel.app.routing import Routing
 from umbel.app.terms import TermsMaker
 from umbel.model.call import Call
+from umbel.model.errors import ImproperlyConfigured
 from umbel.model.ids import new_id
 from umbel.model.join import JoinOpening
 from umbel.model.message import Message
@@ -48,6 +49,10 @@ class Publisher:
 
     def _refresh(self) -> None:
         conf = self._conf
+        if conf.task_protocol not in (2, None):
+            raise ImproperlyConfigured(
+                f"task_protocol = {conf.task_protocol!r}: umbel reads protocol 1 and writes 2"
+            )
         routing: Routing = self._app.routing
         self._maker = TermsMaker(conf, routing, self._app.timezone, self._app.oid)
         self._is_static = routing.is_static
