@@ -50,7 +50,7 @@ def log_death(departure: Departure, name: str, *, is_our_stop: bool) -> None:
         name,
         departure.pid,
         words(departure.code),
-        "; the task that it ran is delivered again" if departure.ran else "",
+        "; the task that it ran counts one delivery more" if departure.ran else "",
         extra=extra,
     )
 

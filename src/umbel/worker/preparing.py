@@ -23,7 +23,7 @@ from umbel.worker.briefing import Briefing, LogSettings
 from umbel.worker.nodes import expand_for
 from umbel.worker.options import ChildOptions, WorkerOptions
 from umbel.worker.rearing import Prepared
-from umbel.worker.slots import Slot
+from umbel.worker.slots import LANES, Slot
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +172,10 @@ def _concurrency(options: WorkerOptions, conf: Any, pool: str) -> int:
     width = options.concurrency or conf.worker_concurrency or os.cpu_count() or 1
     if int(width) < 1:
         raise ImproperlyConfigured(f"concurrency {width}; a worker runs at least one task")
+    if int(width) > LANES:
+        raise ImproperlyConfigured(
+            f"concurrency {width}; one worker runs at most {LANES} tasks at a time: start more"
+        )
     return int(width)
 
 

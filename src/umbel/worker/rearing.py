@@ -10,6 +10,7 @@ the parent and reports deaths.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import select
 import signal
@@ -258,5 +259,6 @@ def _own_traceback(error: BaseException) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return filename.startswith((package + os.sep, "<frozen importlib"))
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    importing = os.path.dirname(importlib.__file__)
+    return filename.startswith((ours + os.sep, importing + os.sep, "<frozen importlib"))

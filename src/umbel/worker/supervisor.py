@@ -37,7 +37,7 @@ from umbel.worker.options import WorkerOptions
 from umbel.worker.pidfile import PidFile
 from umbel.worker.rearing import Prepare, Prepared
 from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, forget_logs, say, set_up_logs
-from umbel.worker.slots import LANES, Board
+from umbel.worker.slots import Board
 from umbel.worker.staff import Staff
 from umbel.worker.upkeep import Upkeep
 
@@ -297,11 +297,6 @@ class Supervisor:
             self._warn_of_namesakes(broker)
 
     def _reach(self, briefing: Briefing) -> tuple[Pair, Broker]:
-        width = briefing.children * briefing.threads
-        if width > LANES:
-            raise ImproperlyConfigured(
-                f"concurrency {width}: one worker runs at most {LANES} tasks at a time; start more"
-            )
         pair = self._open_pair(briefing)
         if pair.broker is None:
             raise ImproperlyConfigured("a worker needs a broker: set broker_url")
