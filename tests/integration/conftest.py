@@ -49,7 +49,7 @@ def start_worker(tmp_path):
 
     def start(app="canvas_tasks", *arguments, env=None, is_ready=True):
         log_path = tmp_path / f"worker-{len(workers)}.log"
-        command = [sys.executable, "-m", "umbel", "-A", app, "worker", *arguments]
+        command = [sys.executable, "-m", "umbel", "-A", app, "worker", "-l", "INFO", *arguments]
         with log_path.open("w") as log:
             process = subprocess.Popen(
                 command,

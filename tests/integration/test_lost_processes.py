@@ -83,7 +83,7 @@ def test_the_work_of_a_killed_worker_is_done_by_the_next_one(urls, program, star
 
 
 def test_a_warm_stop_finishes_what_runs_and_hands_back_the_rest(urls, program, start_worker):
-    first = start_worker("canvas_tasks", "-c", "1", "-l", "INFO", env=urls)
+    first = start_worker("canvas_tasks", "-c", "1", env=urls)
     running = program.nap.delay(1.5, "ran on")
     first.wait_for("received")
     waiting = [program.add.delay(i, 0) for i in range(10)]

@@ -77,7 +77,7 @@ def nestings(t):
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_every_nesting_gives_the_value_of_its_plain_evaluation(pool, urls, program, start_worker):
-    start_worker("canvas_tasks", "-P", pool, "-c", "2", "-l", "INFO", env=urls)
+    start_worker("canvas_tasks", "-P", pool, "-c", "2", env=urls)
 
     started = [(name, sig.apply_async(), value) for name, sig, value in nestings(program)]
     found = [(name, result.get(timeout=TIMEOUT_S), value) for name, result, value in started]

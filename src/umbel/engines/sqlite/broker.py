@@ -398,6 +398,7 @@ class SqliteBroker:
         if self._ear is not None:
             self._ear.close()
             self._ear = None
+        self._place.bell.close()
         if not self._place.is_volatile:
             self._database.close()
 

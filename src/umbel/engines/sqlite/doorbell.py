@@ -31,6 +31,8 @@ class Bell(Protocol):
 
     def ear(self, kind: str) -> Ear: ...
 
+    def close(self) -> None: ...
+
 
 class Doorbell:
     """The wake-up sockets of one file."""
@@ -39,8 +41,8 @@ class Doorbell:
         self._folder = folder
         self._listing: list[str] = []
         self._listed_ns = -1
+        # Not connected to anybody, so a forked child may go on using it.
         self._sender: socket.socket | None = None
-        self._pid = 0
 
     def ring(self, kind: str) -> None:
         """Wake everybody who waits for this kind of thing."""
@@ -48,12 +50,10 @@ class Doorbell:
             changed_ns = os.stat(self._folder).st_mtime_ns
         except OSError:
             return
-        if changed_ns != self._listed_ns or self._pid != os.getpid():
+        if changed_ns != self._listed_ns:
             with suppress(OSError):
                 self._listing = os.listdir(self._folder)
             self._listed_ns = changed_ns
-            self._pid = os.getpid()
-            self._sender = None
         for name in self._listing:
             if name.startswith(kind + "."):
                 self._send(name)
@@ -61,6 +61,12 @@ class Doorbell:
     def ear(self, kind: str) -> Ear:
         """A new waiter's socket."""
         return Ear(self._folder, kind)
+
+    def close(self) -> None:
+        """Ring no more."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
 
     def _send(self, name: str) -> None:
         if self._sender is None:
@@ -149,6 +155,9 @@ class HouseBell:
         near.setblocking(False)
         self._ears.append((kind, far))
         return Ear(None, kind, near)
+
+    def close(self) -> None:
+        """Others of this process go on ringing."""
 
 
 def _suffix() -> str:

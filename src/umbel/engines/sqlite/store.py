@@ -117,6 +117,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """See ``ports.store``."""
+        self._place.bell.close()
         if not self._place.is_volatile:
             self._database.close()
 
