@@ -226,7 +226,7 @@ def test_what_a_task_sends_belongs_to_its_workflow(app: Celery, broker: Any) -> 
     def parent(self):
         child.apply_async()
         app.send_task("elsewhere")
-        return [result.id for result in self.request.children]
+        return [child[0][0] for child in self.request.children]
 
     request = Request(
         id="p1", task="parent", root_id="r1", called_directly=False,

@@ -37,13 +37,25 @@ def test_a_print_of_a_task_is_a_line_of_its_process(app: Celery) -> None:
     logs.set_process_name("ForkPoolWorker-16")
 
     app.log.setup("INFO", written)  # type: ignore[arg-type]  # a stream, as Celery takes it
-    print("hello mishana")
+    print("hello", "mishana")
     print()
     sys.stderr.write("two\nlines\n")
 
     first, second, *_ = written.getvalue().splitlines()
     assert re.fullmatch(STAMP + r"WARNING/ForkPoolWorker-16\] hello mishana", first)
     assert re.fullmatch(STAMP + r"WARNING/ForkPoolWorker-16\] two", second)
+
+
+def test_a_line_without_an_end_is_written_when_it_is_flushed(app: Celery) -> None:
+    written = io.StringIO()
+    app.log.setup("INFO", written)  # type: ignore[arg-type]
+
+    print("half", end="")
+    before = written.getvalue()
+    sys.stdout.flush()
+
+    assert before == ""
+    assert written.getvalue().endswith("WARNING/MainProcess] half\n")
 
 
 def test_lines_of_a_task_logger_carry_name_and_id(app: Celery) -> None:

@@ -399,12 +399,12 @@ class App:
         return result
 
     def add_to_trail(self, result: Any) -> None:
-        """Note a result as a child of the task that runs here, if one does."""
+        """Note a result, as a tuple, as a child of the task that runs here, if one does."""
         request = sending_request()
         if request is not None:
             task = self._tasks.get(request.task or "")
             if task is None or task.trail:
-                request.children.append(result)
+                request.children.append(result.as_tuple())
 
     def signature(self, *args: Any, **kwargs: Any) -> Any:
         """A signature that belongs to this app."""

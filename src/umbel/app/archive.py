@@ -138,7 +138,7 @@ class TaskArchive:
             state,
             result,
             traceback,
-            [] if request is None else [child.as_tuple() for child in of.children],
+            list(of.children),
             self._now() if state in states.READY_STATES else None,
             of.group,
             of.parent_id,

@@ -109,8 +109,19 @@ class TaskFormatter(ProcessFormatter):
         return super().format(record)
 
 
+class _Writing(threading.local):
+    """What one thread is about to write."""
+
+    begun = ""  # has no line end yet
+    # A handler that prints its own trouble to stderr would come back here for ever.
+    is_logging = False
+
+
 class LoggingProxy:
-    """A file that writes lines to a logger: stdout and stderr of tasks."""
+    """A file that writes lines to a logger: stdout and stderr of tasks.
+
+    ``print("a", "b")`` writes four times; it is one line here, as on a terminal.
+    """
 
     mode = "w"
     name = None
@@ -121,22 +132,30 @@ class LoggingProxy:
     def __init__(self, logger: logging.Logger, loglevel: int | str | None = None) -> None:
         self.logger = logger
         self.loglevel = level_of(loglevel, logger.level or logging.WARNING)
-        # A handler that prints its own trouble to stderr would come back here for ever.
-        self._busy = threading.local()
+        self._thread = _Writing()
 
     def write(self, data: Any) -> int:
-        """Log the text without its trailing line end; nothing for an empty line."""
-        if getattr(self._busy, "writing", False) or self.closed:
+        """Log what is complete up to its last line end, and keep the rest for the next write."""
+        mine = self._thread
+        if mine.is_logging or self.closed:
             return 0
         text = data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data)
+        complete, line_end, rest = text.rpartition("\n")
+        if line_end:
+            complete, mine.begun = mine.begun + complete, rest
+            self._log(complete)
+        else:
+            mine.begun += rest
+        return len(data)
+
+    def _log(self, text: str) -> None:
         line = text.rstrip()
         if line:
-            self._busy.writing = True
+            self._thread.is_logging = True
             try:
                 self.logger.log(self.loglevel, "%s", line)
             finally:
-                self._busy.writing = False
-        return len(data)
+                self._thread.is_logging = False
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Write each."""
@@ -144,7 +163,11 @@ class LoggingProxy:
             self.write(line)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Log what has no line end yet."""
+        mine = self._thread
+        if mine.begun and not mine.is_logging:
+            text, mine.begun = mine.begun, ""
+            self._log(text)
 
     def close(self) -> None:
         """Drop what is written from now on."""
