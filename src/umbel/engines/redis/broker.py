@@ -1,0 +1,284 @@
+"""The broker on Redis.
+
+Theory of operation. Every method is one script, so a crash of this process leaves either all or
+nothing of it; what stands where is described in ``keys.py``.
+
+*Numbers.* Each broker object is a *writer* with a random name. Its publishes and its cycles are
+numbered, and the scripts refuse a number that they have seen: so after a lost reply the same bytes
+are sent again without harm, and bytes that lay in a frozen server's buffer count for nothing when
+they are read at last. A cycle that is sent again gets the answer of the first.
+
+*Waiting.* A claim that found nothing ends with a read of the keys that it looked at. The server
+tracks it for this connection (``CLIENT TRACKING``) and says so when anybody writes one of them, a
+Celery producer too. So there is no moment between looking and listening in which a message could
+be missed. Servers before 7.2 track the declared keys of a script that reads, newer ones the keys
+that were read; the script gives both. Our own writes tell nothing (NOLOOP); ``wait`` knows of them
+by a flag. A connection that ends is a wake-up too: the next claim looks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Results, script
+from umbel.engines.redis.connection import Connection, ConnectionBroken
+from umbel.engines.redis.durability import durability_warnings
+from umbel.engines.redis.keys import BrokerKeys, Slots
+from umbel.engines.redis.resp import Argument
+from umbel.engines.redis.urls import Address, Manners
+from umbel.model.clock import monotonic_s
+from umbel.model.errors import LeaseLost, OperationalError, QueueNotFound
+from umbel.model.join import JoinOpening
+from umbel.model.lease import Lease, Loss
+from umbel.model.message import Message
+from umbel.model.settlement import Settlement
+from umbel.ports.broker import Depth, SweepPolicy, Swept
+
+_TRACKING = ("CLIENT", "TRACKING", "ON", "NOLOOP")
+# Lua passes at most some thousand values to a command.
+_MOST_LEASES = 1000
+_CONSUMERS_A_SWEEP = 50
+_DUE_A_SWEEP = 5000
+_SWEEPS = 1000
+
+
+class RedisBroker:
+    """One connection to a broker. See ``umbel.ports.broker.Broker`` for what it promises."""
+
+    ordered_ids = False
+
+    def __init__(self, address: Address, manners: Manners, results: Results | None) -> None:
+        self.url = address.url
+        self._connection = Connection(address)
+        self._names = BrokerKeys(manners.prefix, manners.separator, manners.steps)
+        self._commands = Commands(self._names, address.db, results)
+        self._order = manners.order
+        self._turn = 0
+        self._slots: dict[tuple[str, ...], Slots] = {}
+        # We have written since the last cycle, and the server does not tell us of our own writes.
+        self._has_written = False
+        self._become_writer()
+
+    def _become_writer(self) -> None:
+        self._pid = os.getpid()
+        self._writer = os.urandom(8).hex()
+        self._producer_key = self._names.own(b"p:" + self._writer.encode())
+        self._number = 0
+
+    def _next_number(self) -> int:
+        if self._pid != os.getpid():
+            # After a fork the parent goes on with its name.
+            self._become_writer()
+        self._number += 1
+        return self._number
+
+    # - Sending
+
+    def publish(self, messages: Sequence[Message], openings: Sequence[JoinOpening] = ()) -> None:
+        """Store messages, and open joins, in one step."""
+        if any(message.exchange for message in messages):
+            messages = [copy for message in messages for copy in self._routed(message)]
+        if not messages and not openings:
+            return
+        number = self._next_number()
+        publish, arguments = self._commands.publish(
+            (self._producer_key, number), messages, openings
+        )
+        self._has_written = True
+        self._connection.script(publish, (), arguments, is_publish=True)
+
+    def _routed(self, message: Message) -> list[Message]:
+        """One copy for each queue that is bound; the message itself where it names its queue."""
+        if not message.exchange:
+            return [message]
+        separator = self._names.separator
+        table, _ = self._names.bindings(message.exchange)
+        queues: dict[str, None] = {}
+        for member in sorted(self._connection.command("SMEMBERS", table)):
+            key, pattern, queue = (part.decode() for part in member.split(separator, 2))
+            if re.match(pattern, message.routing_key) if pattern else key == message.routing_key:
+                queues[queue] = None
+        if not queues:
+            raise QueueNotFound(
+                f"no queue is bound to exchange {message.exchange!r} with a key that fits "
+                f"{message.routing_key!r}; start a worker that consumes one, or name the queue"
+            )
+        return [message._replace(queue=queue, exchange="") for queue in queues]
+
+    def bind(self, exchange: str, kind: str, queue: str, routing_key: str) -> None:
+        """Let messages of an exchange reach a queue."""
+        if kind not in ("direct", "topic", "fanout"):
+            raise ValueError(f"exchange {exchange!r} is of kind {kind!r}; wanted direct or topic")
+        pattern = _pattern(routing_key) if kind == "topic" else ""
+        member = self._names.separator.join(
+            [routing_key.encode(), pattern.encode(), queue.encode()]
+        )
+        table, permanent = self._names.bindings(exchange)
+        self._connection.commands(("SADD", table, member), ("SADD", permanent, member))
+
+    # - Consumers
+
+    def enlist(self, consumer: str, lease_s: float) -> None:
+        """Make a consumer known."""
+        self._connection.script(script("enlist"), (), [self._names.prefix, consumer, lease_s])
+
+    def renew(self, consumers: Sequence[str], lease_s: float) -> list[str]:
+        """Let consumers live on; gives those that are not enlisted."""
+        if not consumers:
+            return []
+        arguments: list[Argument] = [self._names.prefix, lease_s, *consumers]
+        lost = self._connection.script(script("renew"), (), arguments)
+        return [name.decode() for name in lost]
+
+    def retire(self, consumer: str) -> int:
+        """Give back all that a consumer holds, and forget it."""
+        arguments = self._commands.recover(consumer, (), (0, b"", b""))
+        self._has_written = True
+        return int(self._connection.script(script("recover"), (), arguments))
+
+    def cycle(
+        self,
+        consumer: str,
+        settlements: Sequence[Settlement],
+        queues: Sequence[str],
+        limit: int,
+    ) -> tuple[list[bool], list[Lease]]:
+        """Settle, and lease up to ``limit`` messages."""
+        slots = self._slots_of(queues) if limit > 0 and queues else None
+        limit = min(limit, _MOST_LEASES) if slots else 0
+        if slots is not None:
+            self._track()
+        number = self._next_number()
+        keys, arguments = self._commands.cycle(
+            consumer, (self._writer, number), settlements, slots, limit
+        )
+        self._has_written = False
+        reply = self._connection.script(
+            script("cycle"), keys, arguments, again=lambda: self._commands.again(arguments)
+        )
+        if reply == NOT_ENLISTED:
+            raise LeaseLost(
+                f"{consumer} is not enlisted at {self.url}: a sweep has given it up, "
+                "and what it held runs elsewhere"
+            )
+        if reply == TOO_LATE:
+            raise OperationalError(f"{self.url} had a later cycle of {consumer} already")
+        return self._commands.cycled(reply, slots)
+
+    def _slots_of(self, queues: Sequence[str]) -> Slots:
+        names = tuple(queues)
+        if self._order == "sorted":
+            names = tuple(sorted(names))
+        elif self._order == "round_robin":
+            self._turn = (self._turn + 1) % len(names)
+            names = names[self._turn :] + names[: self._turn]
+        slots = self._slots.get(names)
+        if slots is None:
+            slots = self._slots[names] = self._names.slots(names)
+        return slots
+
+    def _track(self) -> None:
+        if not self._connection.greeting:
+            self._connection.greeting.append(_TRACKING)
+            self._connection.command(*_TRACKING)
+
+    def release(self, consumer: str, tokens: Sequence[int]) -> int:
+        """Give leases back to the consuming end."""
+        if not tokens:
+            return 0
+        newest_first = sorted(tokens, reverse=True)
+        self._has_written = True
+        return int(
+            self._connection.script(
+                script("release"),
+                (),
+                [self._names.prefix, consumer, self._names.suspect(consumer), *newest_first],
+            )
+        )
+
+    def recover(self, consumer: str, losses: Sequence[Loss], policy: SweepPolicy) -> int:
+        """Take over from a consumer whose process is dead."""
+        judgement = (policy.max_deliveries, policy.poison, policy.begun)
+        arguments = self._commands.recover(consumer, losses, judgement)
+        self._has_written = True
+        return int(self._connection.script(script("recover"), (), arguments))
+
+    def sweep(self, policy: SweepPolicy) -> Swept:
+        """Give up consumers whose lease has passed, and move what is due."""
+        arguments: list[Argument] = [
+            self._names.prefix,
+            policy.lease_s,
+            policy.interval_s,
+            policy.max_deliveries,
+            policy.poison,
+            policy.begun,
+            _CONSUMERS_A_SWEEP,
+            _DUE_A_SWEEP,
+        ]
+        consumers: list[str] = []
+        messages = 0
+        next_due_s: float | None = None
+        self._has_written = True
+        # In pieces, so that the server serves others between them.
+        for _ in range(_SWEEPS):
+            given_up, moved, due, more = self._connection.script(script("sweep"), (), arguments)
+            consumers += [name.decode() for name in given_up]
+            messages += moved
+            next_due_s = max(float(due), 0.0) if due else None
+            if more != b"1":
+                break
+        return Swept(tuple(consumers), messages, next_due_s)
+
+    def wait(self, queues: Sequence[str], timeout_s: float, wake_fd: int | None) -> bool:
+        """Block until ``queues`` may have messages, ``wake_fd`` is readable or the time is up."""
+        if self._has_written:
+            return True
+        deadline = monotonic_s() + timeout_s
+        try:
+            while True:
+                left_s = max(deadline - monotonic_s(), 0.0)
+                pushes = self._connection.listen(left_s, wake_fd)
+                if not pushes:
+                    return False
+                if any(push[0] == b"invalidate" for push in pushes):
+                    return True
+        except ConnectionBroken:
+            return True
+
+    # - Looking
+
+    def depth(self, queue: str) -> Depth:
+        """How many messages a queue has."""
+        arguments: list[Argument] = [self._names.prefix, queue, *self._names.lists(queue)]
+        return Depth(*self._connection.script(script("depth"), (), arguments))
+
+    def peek(self, queue: str, limit: int) -> list[bytes]:
+        """The next ready envelopes of a queue."""
+        if limit <= 0:
+            return []
+        found: list[bytes] = []
+        ends = [("LRANGE", key, -limit, -1) for key in self._names.lists(queue)]
+        for raws in self._connection.commands(*ends):
+            found += reversed(raws)
+        return found[:limit]
+
+    def purge(self, queue: str) -> int:
+        """Delete the ready and due messages of a queue."""
+        arguments: list[Argument] = [self._names.prefix, queue, *self._names.lists(queue)]
+        return int(self._connection.script(script("purge"), (), arguments))
+
+    def warnings(self) -> list[str]:
+        """What the settings of the server do to the promises, a sentence each."""
+        return durability_warnings(self._connection)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+
+def _pattern(routing_key: str) -> str:
+    """A topic key as the regular expression that kombu writes: ``*`` is a word, ``#`` any words."""
+    words = {"*": r"[^\.]+", "#": ".*?"}
+    return "^" + r"\.".join([words.get(word, word) for word in routing_key.split(".")]) + "$"

@@ -1,0 +1,275 @@
+-- needs: values, results, joins
+-- Settles what has ended, then claims. One atomic step, fenced by the consumer's state key.
+--
+-- KEYS: for each queue verdicts, lane, suspects; the lists; the mark of the worker's suspect. None
+-- where nothing is claimed. Everything else goes by ARGV, because on servers before 7.2 the KEYS of
+-- a script are what its reads are tracked under (see broker.py: wait).
+-- The first command is GETEX: it counts as a write that needs no memory, so all that follows is
+-- allowed on a full server too; and it is not a read, so a busy claim tracks nothing.
+-- Gives -1 not enlisted, -2 a later cycle was here already, or
+-- {answers, token before the first of the lists, {token, value, ...}, list index, {raw, ...}, ...}.
+
+local A, at = ARGV, 18
+P = A[1]
+local consumer, writer, seq, limit = A[2], A[3], tonumber(A[4]), tonumber(A[5])
+local queues, lists, settlements = tonumber(A[6]), tonumber(A[7]), tonumber(A[8])
+local again, broker_db, result_db, mark_key = A[9], A[10], A[11], A[12]
+ORDERED, JOIN_TTL, DONE_TTL = A[13], A[14], A[15]
+local followed_ttl, lane_prefix = A[16], A[17]
+
+local mine = P .. 'umbel:i:' .. consumer
+local state_key = P .. 'umbel:c:' .. consumer
+local state = redis.call('GETEX', state_key)
+if not state then return -1 end
+local last_writer, last_seq, last, suspect, base, answered =
+  string.match(state, '^(%S+) (%d+) (%d+) (%d+) (%d+) ([01]*)$')
+last_seq, last, base = tonumber(last_seq), tonumber(last), tonumber(base)
+if last_writer == writer and seq <= last_seq then
+  if seq < last_seq then return -2 end
+  local held, given = held_by(consumer), {}
+  for i = #held, 1, -1 do
+    if tonumber(held[i].token) > base then
+      given[#given + 1] = tonumber(held[i].token)
+      given[#given + 1] = held[i].value
+    end
+  end
+  return {answered, last, given}
+end
+
+local there = result_db ~= broker_db
+local function elsewhere(db) if there then redis.call('SELECT', db) end end
+
+-- Settle ------------------------------------------------------------------------------------------
+
+local answers, results, returned = {}, {}, {}
+
+-- Reads "count, then count times width arguments"; gives where they begin and how many.
+local function block(width)
+  local count = tonumber(A[at])
+  local from = at + 1
+  at = from + count * width
+  return from, count
+end
+
+local function bury(raw, cause, queue, deliveries)
+  local number = redis.call('INCR', P .. 'umbel:dead:number')
+  local now = redis.call('TIME')
+  local time = now[1] .. '.' .. string.format('%06d', now[2])
+  redis.call('HSET', P .. 'umbel:dead:' .. number, 'raw', raw, 'cause', cause, 'queue', queue,
+    'deliveries', deliveries, 'time', time,
+    'id', string.match(raw, '"id"%s*:%s*"([^"\\]*)"') or '')
+  redis.call('ZADD', P .. 'umbel:dead', time, number)
+end
+
+local function push_runs(from, runs)
+  for _ = 1, runs do
+    local key, count = A[from], tonumber(A[from + 1])
+    from = from + 2
+    for i = 0, count - 1, 1000 do
+      local to = from + math.min(i + 1000, count) - 1
+      local pushed = redis.pcall('LPUSH', key, unpack(A, from + i, to))
+      if type(pushed) == 'table' and pushed.err then
+        for j = from + i, to do bury(A[j], pushed.err, key, 0) end
+      end
+    end
+    from = from + count
+  end
+end
+
+local function park(m, token, due)
+  local tag = tag_of(m.raw) or (consumer .. ' ' .. token)
+  local now = redis.call('TIME')
+  now = tonumber(now[1]) + tonumber(now[2]) / 1000000
+  -- The child's clock is behind ours: not at once, or it would come and go without a pause.
+  if tonumber(due) <= now then due = string.format('%.6f', now + 0.05) end
+  redis.call('ZADD', P .. 'umbel:due:' .. m.queue, due, tag)
+  redis.call('HSET', P .. 'umbel:parked:' .. m.queue, tag, join(m))
+  redis.call('ZADD', P .. 'umbel:due', 'LT', due, m.queue)
+end
+
+-- The same message may lie in the queue twice: its follow-ups are sent by the first that ends.
+local function may_follow(m, closes, close_count)
+  local tag = tag_of(m.raw)
+  if tag and not redis.call('SET', P .. 'umbel:d:' .. m.queue .. ':' .. tag, '1', 'NX', 'EX',
+    followed_ttl) then return false end
+  local open = true
+  if close_count > 0 then
+    elsewhere(result_db)
+    for i = 0, close_count - 1 do
+      if redis.call('GET', A[closes + 2 * i] .. '.c') == 'done' then open = false end
+    end
+    elsewhere(broker_db)
+  end
+  return open
+end
+
+local function settle(token, fate, extra)
+  local docs, doc_count = block(4)
+  local opens, open_count = block(2)
+  local grows, grow_count = block(2)
+  local parts, part_count = block(6)
+  local closes, close_count = block(2)
+  local runs, message_runs = at + 1, tonumber(A[at])
+  at = runs
+  for _ = 1, message_runs do at = at + 2 + tonumber(A[at + 1]) end
+  local value = redis.call('HGET', mine, token)
+  if not value then return false end
+  local m = split(value)
+  if fate == '5' then
+    m.flags = 'b'
+    redis.call('HSET', mine, token, join(m))
+  else
+    redis.call('HDEL', mine, token)
+  end
+  if fate == '1' then
+    m.deliveries, m.losses = 0, 0
+    give_back(m, 'LPUSH')
+  elseif fate == '2' then
+    park(m, token, extra)
+  elseif fate == '3' then
+    bury(m.raw, extra, m.queue, m.deliveries)
+  elseif fate == '4' then
+    returned[#returned + 1] = {token = tonumber(token), m = m}
+  end
+  if message_runs + open_count + grow_count + close_count > 0 then
+    if fate == '0' and not may_follow(m, closes, close_count) then
+      open_count, grow_count, close_count = 0, 0, 0
+    else
+      push_runs(runs, message_runs)
+    end
+  end
+  for i = 0, doc_count - 1 do results[#results + 1] = {store, docs + 4 * i, 4} end
+  for i = 0, open_count - 1 do results[#results + 1] = {open_join, opens + 2 * i, 2} end
+  for i = 0, grow_count - 1 do results[#results + 1] = {grow_join, grows + 2 * i, 2} end
+  for i = 0, part_count - 1 do results[#results + 1] = {count_part, parts + 6 * i, 4} end
+  for i = 0, close_count - 1 do results[#results + 1] = {close_join, closes + 2 * i, 2} end
+  return true
+end
+
+for i = 1, settlements do
+  local token, shape = A[at], A[at + 1]
+  at = at + 2
+  local held
+  if shape == 'r' then -- done, with one record: by far the most
+    held = redis.call('HDEL', mine, token) == 1
+    if held then results[#results + 1] = {store, at, 4} end
+    at = at + 4
+  elseif shape == 'x' then -- done, with nothing
+    held = redis.call('HDEL', mine, token) == 1
+  else
+    local extra = A[at]
+    at = at + 1
+    held = settle(token, shape, extra)
+  end
+  answers[i] = held and '1' or '0'
+  if held and token == suspect and shape ~= '5' then
+    redis.call('DEL', mark_key)
+    suspect = '0'
+  end
+end
+
+table.sort(returned, function(a, b) return a.token > b.token end)
+for _, back in ipairs(returned) do give_back(back.m, 'RPUSH') end
+
+local claims = {}
+if #results > 0 then
+  elsewhere(result_db)
+  for _, result in ipairs(results) do
+    local act, from = result[1], result[2]
+    if result[3] == 4 then
+      if act(A[from], A[from + 1], A[from + 2], A[from + 3]) and act == count_part
+        and redis.call('SET', A[from] .. '.c', 'umbel', 'NX', 'EX', JOIN_TTL) then
+        claims[#claims + 1] = {queue = A[from + 4], value = A[from + 5]}
+      end
+    else
+      act(A[from], A[from + 1])
+    end
+  end
+  elsewhere(broker_db)
+end
+
+-- Claim -------------------------------------------------------------------------------------------
+
+local first, given, left = last, {}, limit
+
+local function lease(value)
+  last, left = last + 1, left - 1
+  redis.call('HSET', mine, last, value)
+  given[#given + 1] = last
+  given[#given + 1] = value
+end
+
+for q = 0, queues - 1 do
+  local verdicts = left > 0 and redis.call('RPOP', KEYS[3 * q + 1], left)
+  for _, value in ipairs(verdicts or {}) do lease(value) end
+end
+for _, claim in ipairs(claims) do
+  if left > 0 then
+    lease(claim.value)
+  else
+    -- Whoever claims next takes it; this child is about to be busy, or to end.
+    redis.call('LPUSH', lane_prefix .. claim.queue, claim.value)
+  end
+end
+
+-- With nothing else in this claim, before it or behind it.
+local function lease_alone(key, value)
+  local is_first = #given == 0
+  if is_first then lease(value) else redis.call('RPUSH', key, value) end
+  left = 0
+  return is_first
+end
+
+for q = 0, queues - 1 do
+  while left > 0 do
+    local value = redis.call('RPOP', KEYS[3 * q + 2])
+    if not value then break end
+    if split(value).losses > 0 then
+      lease_alone(KEYS[3 * q + 2], value)
+    else
+      lease(value)
+    end
+  end
+end
+for q = 0, queues - 1 do
+  local value = left > 0 and redis.call('RPOP', KEYS[3 * q + 3])
+  if value then
+    local mark = redis.call('GET', mark_key)
+    local whose, token = string.match(mark or '', '^(.*) (%d+)$')
+    if whose and redis.call('HEXISTS', P .. 'umbel:i:' .. whose, token) == 1 then
+      redis.call('RPUSH', KEYS[3 * q + 3], value)
+    elseif lease_alone(KEYS[3 * q + 3], value) then
+      suspect = tostring(last)
+      redis.call('SET', mark_key, consumer .. ' ' .. last)
+    end
+  end
+end
+
+local reply = {table.concat(answers), last, given}
+for i = 1, lists do
+  if left <= 0 then break end
+  local raws = redis.pcall('RPOP', KEYS[3 * queues + i], left)
+  -- Not a list, or nothing there.
+  if raws and not raws.err then
+    local head, fields = A[at + i - 1], {}
+    for j = 1, #raws do
+      last = last + 1
+      fields[2 * j - 1] = last
+      fields[2 * j] = head .. raws[j]
+    end
+    redis.call('HSET', mine, unpack(fields))
+    left = left - #raws
+    reply[#reply + 1] = i
+    reply[#reply + 1] = raws
+  end
+end
+
+if settlements > 0 or last > first or again == '1' then
+  redis.call('SET', state_key, writer .. ' ' .. string.format('%d %d', seq, last) .. ' ' .. suspect
+    .. ' ' .. string.format('%d', first) .. ' ' .. reply[1])
+end
+if limit > 0 and last == first then
+  -- Nothing there: a read, so that the server tells this connection when that changes.
+  redis.call('EXISTS', unpack(KEYS))
+end
+return reply

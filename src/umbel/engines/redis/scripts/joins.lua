@@ -1,0 +1,52 @@
+-- Joins, on the keys of Celery's chords. g is the key of the group; JOIN_TTL, DONE_TTL, ORDERED
+-- come from the caller.
+
+local function open_join(g, size)
+  -- A frozen chord that is sent again reuses its group id, but is a new run.
+  redis.call('DEL', g .. '.c')
+  redis.call('SET', g .. '.s', size, 'EX', JOIN_TTL)
+end
+
+local function grow_join(g, by)
+  redis.call('INCRBY', g .. '.t', by)
+  redis.call('EXPIRE', g .. '.t', JOIN_TTL)
+end
+
+-- Counts a part once; true when all are there.
+local function count_part(g, task_id, position, part)
+  if redis.call('GET', g .. '.c') == 'done' then return false end
+  if redis.call('SADD', g .. '.d', task_id .. ':' .. position) == 1 then
+    local added
+    if ORDERED == '1' then
+      added = redis.pcall('ZADD', g .. '.j', position, part)
+    else
+      added = redis.pcall('RPUSH', g .. '.j', part)
+    end
+    if type(added) == 'table' and added.err then
+      -- Somebody of the fleet has the other setting of result_chord_ordered.
+      if ORDERED == '1' then
+        redis.call('RPUSH', g .. '.j', part)
+      else
+        redis.call('ZADD', g .. '.j', position, part)
+      end
+    end
+  end
+  local count = redis.pcall(ORDERED == '1' and 'ZCARD' or 'LLEN', g .. '.j')
+  if type(count) == 'table' then
+    count = redis.call(ORDERED == '1' and 'LLEN' or 'ZCARD', g .. '.j')
+  end
+  for _, suffix in ipairs({'.j', '.t', '.s', '.d'}) do
+    redis.call('EXPIRE', g .. suffix, JOIN_TTL)
+  end
+  local size = redis.call('GET', g .. '.s')
+  return size and count == tonumber(size) + tonumber(redis.call('GET', g .. '.t') or 0)
+end
+
+local function close_join(g, failed)
+  if failed == '1' then
+    redis.call('DEL', g .. '.s', g .. '.t')
+  else
+    redis.call('DEL', g .. '.j', g .. '.t', g .. '.s', g .. '.d')
+  end
+  redis.call('SET', g .. '.c', 'done', 'EX', DONE_TTL)
+end

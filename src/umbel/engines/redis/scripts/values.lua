@@ -1,0 +1,62 @@
+-- Values (see keys.py), and where they go when they are given back. Expects P, the prefix.
+
+local function split(value)
+  local d, l, flags, v, q, s, at =
+    string.match(value, '^(%d+),(%d+),(%a*),(%d+),(%d+),(%d+):()')
+  local queue_end = at + q
+  local suffix_end = queue_end + s
+  local verdict_end = suffix_end + v
+  return {
+    deliveries = tonumber(d), losses = tonumber(l), flags = flags,
+    queue = string.sub(value, at, queue_end - 1),
+    suffix = string.sub(value, queue_end, suffix_end - 1),
+    verdict = string.sub(value, suffix_end, verdict_end - 1),
+    raw = string.sub(value, verdict_end),
+  }
+end
+
+local function join(m)
+  return m.deliveries .. ',' .. m.losses .. ',' .. m.flags .. ',' .. #m.verdict .. ','
+    .. #m.queue .. ',' .. #m.suffix .. ':' .. m.queue .. m.suffix .. m.verdict .. m.raw
+end
+
+-- push is RPUSH (served next) or LPUSH (served last).
+local function give_back(m, push)
+  if m.verdict ~= '' then
+    redis.call(push, P .. 'umbel:verdicts:' .. m.queue, join(m))
+  elseif m.losses > 1 then
+    redis.call(push, P .. 'umbel:suspects:' .. m.queue, join(m))
+  elseif m.losses > 0 or m.deliveries > 0 or m.flags == 'j' then
+    redis.call(push, P .. 'umbel:lane:' .. m.queue, join(m))
+  else
+    local done = redis.pcall(push, P .. m.queue .. m.suffix, m.raw)
+    if type(done) == 'table' and done.err then
+      -- The name of the queue is taken by something that is no list. The lane is served all the
+      -- same, and nothing is lost.
+      redis.call(push, P .. 'umbel:lane:' .. m.queue, join(m))
+    end
+  end
+end
+
+-- The tokens and values of a consumer, newest first.
+local function held_by(consumer)
+  local flat = redis.call('HGETALL', P .. 'umbel:i:' .. consumer)
+  local held = {}
+  for i = 1, #flat, 2 do
+    held[#held + 1] = {token = flat[i], value = flat[i + 1]}
+  end
+  table.sort(held, function(a, b) return tonumber(a.token) > tonumber(b.token) end)
+  return held
+end
+
+-- The mark of a suspect is a hint for who waits for it; it counts only while its lease stands.
+local function unmark(consumer, key)
+  local mark = redis.call('GET', key)
+  if mark and string.sub(mark, 1, #consumer + 1) == consumer .. ' ' then
+    redis.call('DEL', key)
+  end
+end
+
+local function tag_of(raw)
+  return string.match(raw, '^.*"delivery_tag"%s*:%s*"([^"\\]+)"')
+end
