@@ -101,7 +101,15 @@ def cases(t):
         ),
         sum(10 * i for i in range(4)),
     )
-    yield "long chain", chain([t.add.s(0, 0), *[t.add.s(1) for _ in range(300)]]), 300
+    yield "long chain", chain([t.add.s(0, 0), *[t.add.s(1) for _ in range(60)]]), 60
+    yield (
+        "in a header, a chord whose body is a chord that goes on",
+        chord(
+            [chain(group(header), group(t.tsum.s(), t.ident.s()), t.ident.s(), t.ident.s())],
+            t.ident.s(),
+        ),
+        [[6, [2, 4]]],
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

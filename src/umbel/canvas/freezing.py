@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel.canvas.shapes import (
+    OWN_PLACE,
     PLACE,
     accumulator,
     as_one_part,
@@ -32,7 +33,6 @@ Node = list[Any]
 # signature becomes the parent of that one.
 Nodes = tuple[Node, Node]
 
-_OWN_PLACE = frozenset({"group_id", "group_index", "chord"})
 _HEADER_ONLY = frozenset({"countdown", "eta"})
 
 
@@ -49,7 +49,7 @@ def laid_over(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     if not over:
         return dict(own)
     if own.get("group_id") is not None:
-        merged = {**own, **{k: v for k, v in over.items() if k not in _OWN_PLACE}}
+        merged = {**own, **{k: v for k, v in over.items() if k not in OWN_PLACE}}
     else:
         merged = {**own, **over}
     if own.get("stamped_headers") and over.get("stamped_headers"):
@@ -180,7 +180,7 @@ def _freeze_chord(
         data, (node, _) = freeze(as_one_part(member), {"group_index": position}, new_id)
         frozen.append(data)
         nodes.append(node)
-    body_over = {name: options.pop(name) for name in _OWN_PLACE if options.get(name) is not None}
+    body_over = {name: options.pop(name) for name in OWN_PLACE if options.get(name) is not None}
     if over.get("task_id"):
         body_over["task_id"] = over["task_id"]
     errors = listed(options.pop("link_error", None))

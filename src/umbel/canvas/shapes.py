@@ -23,6 +23,9 @@ from umbel.model.call import SignatureDict
 # Options that say where a signature stands in its workflow; the rest says how it is sent.
 PLACE = frozenset({"task_id", "group_id", "group_index", "chord", "chain", "root_id", "parent_id"})
 
+# ... among them those that say of which group or join it is a member.
+OWN_PLACE = frozenset({"group_id", "group_index", "chord"})
+
 _KINDS = {
     "celery.chain": "chain",
     "celery.group": "group",
@@ -133,6 +136,8 @@ def ends_in_group(sig: SignatureDict) -> bool:
 
 def as_one_part(sig: SignatureDict) -> SignatureDict:
     """The same, made to end in one task, whose value is a list where it ended in a group."""
+    if sig.get("subtask_type") is None and sig["task"] not in _KINDS:
+        return sig
     if not ends_in_group(sig):
         return sig
     kind = kind_of(sig)
@@ -278,7 +283,12 @@ def spread(steps: Sequence[SignatureDict], options: Mapping[str, Any]) -> list[S
 
 
 def _placed(sig: SignatureDict, place: Mapping[str, Any]) -> dict[str, Any]:
-    """A signature with its place; the id that is waited for is that of a chord's body."""
+    """A signature with its place; the id that is waited for is that of a chord's body.
+
+    One that was frozen as a member of a group or join stays in it.
+    """
+    if sig["options"].get("group_id") is not None:
+        place = {name: value for name, value in place.items() if name not in OWN_PLACE}
     task_id = place.get("task_id")
     if task_id is None or kind_of(sig) != "chord":
         return with_options(sig, place)

@@ -82,13 +82,14 @@ class Signature(dict[str, Any]):
     ) -> None:
         if app is not None:
             self._app = app
-        if isinstance(task, Mapping):
+        if isinstance(task, str):
+            if type is not None:
+                self._type = type
+        elif isinstance(task, Mapping):
             super().__init__(task)
             return
-        if not isinstance(task, str) and task is not None:
+        elif task is not None:
             self._type, task = task, task.name
-        elif type is not None:
-            self._type = type
         super().__init__(
             task=task,
             args=tuple(args or ()),
