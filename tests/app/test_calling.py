@@ -262,3 +262,18 @@ def test_results_that_are_ignored_are_not_waited_for(app: Celery, broker: Any) -
     assert silent.delay().ignored
     assert not silent.apply_async(ignore_result=False).ignored
     assert silent.delay().get() is None
+
+
+def test_models_are_sent_as_plain_data(app: Celery, broker: Any) -> None:
+    # Stands for a pydantic model: pydantic is nobody's dependency.
+    class Order:
+        def model_dump(self, mode: str) -> dict[str, int]:
+            return {"number": 7}
+
+    task = app.task(lambda order, other: None, name="t")
+    task.dumps_models = True
+
+    task.delay(Order(), other=Order())
+
+    body = json.loads(base64.b64decode(json.loads(broker.messages[0].raw)["body"]))
+    assert body[:2] == [[{"number": 7}], {"other": {"number": 7}}]

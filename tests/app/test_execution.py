@@ -57,6 +57,18 @@ def test_another_tasks_request_is_not_mine(app: Celery) -> None:
     assert attempt(outer) == Succeeded(["id-1", None, "id-1"])
 
 
+def test_a_test_may_say_what_the_request_is(app: Celery) -> None:
+    @app.task(bind=True)
+    def attempts(self):
+        return self.request.retries
+
+    attempts.push_request(retries=3)
+
+    assert attempts.run() == 3
+    assert attempts.pop_request().retries == 3
+    assert attempts.request.retries == 0
+
+
 def test_an_error_is_a_failure_with_a_traceback_that_begins_in_the_users_code(app: Celery) -> None:
     @app.task
     def broken():

@@ -14,7 +14,7 @@ from umbel.model.errors import NotBuiltYet, TimeoutError
 
 @pytest.fixture(params=["memory", "sqlite"])
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    url = "memory://" + request.node.name if request.param == "memory" else None
+    url = f"memory://{tmp_path.name}" if request.param == "memory" else None
     if url is None:
         url = f"sqlite:///{tmp_path / 'tasks.db'}"
     with Celery("shop", broker=url, backend=url) as app:

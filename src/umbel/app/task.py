@@ -99,6 +99,7 @@ class Task:
     send_events: Any = True
     resultrepr_maxsize: Any = 1024
 
+    dumps_models: Any = False  # made with pydantic=True: models are sent as plain data
     _check: Check | None = None
 
     # - What users write
@@ -190,6 +191,12 @@ class Task:
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
         self.check_arguments(args, kwargs)
+        if self.dumps_models:
+            # Not at the top: for tasks with pydantic=True only.
+            from umbel.app.validated import dumped
+
+            args = [dumped(value) for value in args]
+            kwargs = {name: dumped(value) for name, value in kwargs.items()}
         app = self.app
         conf = app.conf
         if conf.task_always_eager:
@@ -329,6 +336,16 @@ class Task:
             if request.task == self.name:
                 return request
         return Request()
+
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Set what ``request`` gives, for tests of a task's code."""
+        running.set((*running.get(), Request(*args, **{"task": self.name, **kwargs})))
+
+    def pop_request(self) -> Request:
+        """Undo the last ``push_request``."""
+        *rest, last = running.get()
+        running.set(tuple(rest))
+        return last
 
     def retry(
         self,
