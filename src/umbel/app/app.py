@@ -24,7 +24,7 @@ from umbel.app.config import Settings
 from umbel.app.connections import Connections
 from umbel.app.finding import import_named, import_task_modules
 from umbel.app.logs import Logs
-from umbel.app.making import make_task
+from umbel.app.making import annotate, make_task, name_of, named
 from umbel.app.publisher import Publisher
 from umbel.app.refusals import REFUSED, refusal
 from umbel.app.registry import TaskRegistry, task_name
@@ -229,7 +229,7 @@ class App:
             builtins.register(self)
             shared.make_all(self)
             for task in self._tasks.values():
-                self._annotate(task)
+                annotate(task, self.conf.task_annotations)
             self.publisher.forget_templates()
             self.on_after_finalize.send(sender=self)
 
@@ -237,7 +237,7 @@ class App:
     def Task(self) -> Any:  # noqa: N802 - Celery's name
         """The base class of this app's tasks."""
         if self._task_base is None:
-            base = _named(self.task_cls)
+            base = named(self.task_cls)
             facts = {"_app": self, "abstract": True, "__module__": base.__module__}
             self._task_base = type("Task", (base,), facts)
         return self._task_base
@@ -257,7 +257,7 @@ class App:
     def task_from(self, function: Callable[..., Any], **options: Any) -> Any:
         """The task of a function; the one that is registered already, if there is one."""
         name = options.get("name") or self.gen_task_name(
-            _name_of(function), getattr(function, "__module__", None) or "__main__"
+            name_of(function), getattr(function, "__module__", None) or "__main__"
         )
         found = self._tasks.get(name)
         if found is not None:
@@ -280,30 +280,13 @@ class App:
         type(task).on_bound(self)
         self._tasks[task.name] = task
         if self.finalized:
-            self._annotate(task)
+            annotate(task, self.conf.task_annotations)
             self.publisher.forget_templates()
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
         """The automatic name of a task; for subclasses to override."""
         return task_name(self.main, name, module)
-
-    def _annotate(self, task: Any) -> None:
-        given = self.conf.task_annotations
-        if not given:
-            return
-        for annotation in [given] if isinstance(given, Mapping) else given:
-            annotation = _named(annotation)
-            if isinstance(annotation, type):
-                annotation = annotation()
-            if hasattr(annotation, "annotate"):
-                found = [annotation.annotate(task), _any_of(annotation)]
-            else:
-                found = [annotation.get("*"), annotation.get(task.name)]
-            for attributes in found:
-                for name, value in (attributes or {}).items():
-                    bound = value.__get__(task) if callable(value) else value
-                    setattr(task, name, bound)
 
     def import_modules(self) -> None:
         """Import what ``imports`` and ``include`` name, and what was to be discovered."""
@@ -541,24 +524,6 @@ def _refuse_parts(**parts: Any) -> None:
             f"Celery({name}=...) is not built yet: parts of an app can't be exchanged; use"
             " settings, signals, or a subclass of the app"
         )
-
-
-def _named(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    module, _, name = value.replace(":", ".").rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
-def _name_of(function: Any) -> str:
-    inner = getattr(function, "func", None)  # of a functools.partial
-    name = getattr(function, "__name__", None) or getattr(inner, "__name__", None)
-    return str(name or type(function).__name__)
-
-
-def _any_of(annotation: Any) -> Any:
-    annotate_any = getattr(annotation, "annotate_any", None)
-    return annotate_any() if annotate_any is not None else None
 
 
 def _listed(names: Any) -> list[str]:

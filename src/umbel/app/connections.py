@@ -119,8 +119,6 @@ class Connections:
         )
         return broker, result
 
-    _engine_options = engine_options
-
     def pair(self) -> Pair:
         """This thread's pair, opened where there is none."""
         held: _Held | None = getattr(self._local, "held", None)

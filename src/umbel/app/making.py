@@ -1,8 +1,12 @@
-"""From a decorated function to a task object: a class of its own, with options as attributes."""
+"""From a decorated function to a task object: a class of its own, with options as attributes.
+
+``task_annotations`` change such attributes from the settings, when the app is finalized.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel.model.errors import NotBuiltYet
@@ -52,6 +56,40 @@ def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -
     task = type(short, (base,), attributes)()
     task._app = app
     return task
+
+
+def name_of(function: Any) -> str:
+    """The name of a function, or of what a ``functools.partial`` calls."""
+    inner = getattr(function, "func", None)
+    name = getattr(function, "__name__", None) or getattr(inner, "__name__", None)
+    return str(name or type(function).__name__)
+
+
+def named(value: Any) -> Any:
+    """The object behind ``module.name`` or ``module:name``; what is no text is given back."""
+    if not isinstance(value, str):
+        return value
+    module, _, name = value.replace(":", ".").rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def annotate(task: Any, given: Any) -> None:
+    """Set what ``task_annotations`` says of a task: dictionaries, or objects that are asked."""
+    if not given:
+        return
+    for annotation in [given] if isinstance(given, Mapping) else given:
+        annotation = named(annotation)
+        if isinstance(annotation, type):
+            annotation = annotation()
+        if hasattr(annotation, "annotate"):
+            of_any = getattr(annotation, "annotate_any", None)
+            found = [of_any() if of_any else None, annotation.annotate(task)]
+        else:
+            found = [annotation.get("*"), annotation.get(task.name)]
+        for attributes in found:
+            for name, value in (attributes or {}).items():
+                # A function becomes a method, as if it stood in the class.
+                setattr(task, name, value.__get__(task) if callable(value) else value)
 
 
 def _refuse_coroutine(function: Any, name: str) -> None:
