@@ -92,9 +92,7 @@ class Consumer:
             self.enlist()
             raise
 
-    def _exchange(
-        self, settlements: Sequence[Settlement], limit: int, holding: int
-    ) -> list[Lease]:
+    def _exchange(self, settlements: Sequence[Settlement], limit: int, holding: int) -> list[Lease]:
         if self._is_doubtful and limit:
             if holding:
                 limit = 0
