@@ -82,7 +82,9 @@ def start(
         return None
     result = result_from_tuple(unrolled.result, app, ignored=ignored)
     if is_child and request is not None:
-        request.children.append(unrolled.child)
+        task = app.tasks.get(request.task or "")
+        if getattr(task, "trail", True):
+            request.children.append(unrolled.child)
     return result
 
 

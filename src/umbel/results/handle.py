@@ -142,7 +142,7 @@ class AsyncResult:
     def _get_task_meta(self) -> dict[str, Any]:
         if self._cache is not None:
             return self._cache
-        meta = self.backend.get_task_meta(self.id)
+        meta = meta_of(self.backend.records([self.id])[0])
         if meta["status"] in states.READY_STATES:
             self._take(meta)
         return meta
