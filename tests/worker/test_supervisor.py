@@ -218,6 +218,19 @@ def test_without_a_subreaper_the_nursery_reports_deaths(perform):
     assert len(stage.all_told(broker="recover")) == 3
 
 
+def test_without_a_subreaper_children_of_a_dead_nursery_are_replaced(perform):
+    stage = perform("stubborn", children=2, without_reaper=True)
+    nursery = stage.wait_for_any("nursery")["nursery"]
+    stage.wait_for(times=2, began=7)
+
+    os.kill(nursery, signal.SIGKILL)
+    stage.wait_for(times=2, broker="recover")
+    stage.wait_for(times=2, began=7)
+    stage.signal(signal.SIGQUIT)
+
+    assert stage.end() == 1
+
+
 @linux_only
 def test_orphans_that_a_task_leaves_behind_are_reaped(perform):
     stage = perform("leaves_orphan")
@@ -380,6 +393,19 @@ def test_a_stop_does_not_wait_for_an_app_that_is_being_imported(perform):
     stage.signal(signal.SIGTERM)
 
     assert stage.end() == 0
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.005, 0.01, 0.015, 0.02])
+@pytest.mark.parametrize("without_reaper", [False, True])
+def test_a_stop_reaches_children_that_are_just_being_born(perform, delay_s, without_reaper):
+    stage = perform("idle", children=3, without_reaper=without_reaper)
+    stage.wait_for(broker="sweep")
+
+    time.sleep(delay_s)
+    stage.signal(signal.SIGTERM)
+
+    assert stage.end() == 0
+    assert "ERROR" not in stage.said
 
 
 def test_a_second_interrupt_kills_and_hands_back_uncounted(perform):

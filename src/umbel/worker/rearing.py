@@ -117,6 +117,10 @@ class _Nursery:
         self._prepared.tell("worker_before_create_process", {})
         # What is buffered here would be written by each fork.
         _flush()
+        # A child that is told to stop at once must not take over our deafness: it would be told in
+        # vain. Until it is grown up the signal waits.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             pid = self._fork_once(options, request["generation"], files)
         except OSError as error:
@@ -124,6 +128,8 @@ class _Nursery:
         else:
             self._channel.send({"is": "forked", **reply, "pid": pid})
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for fd in files:
                 os.close(fd)
 
@@ -178,9 +184,9 @@ class _Nursery:
         if self._alarms is not None:
             self._alarms.forget_in_fork()
         self._channel.close()
-        # The others of the group's signals stay ignored.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # SIGTERM is back already, and heard from here on; the group's other signals stay ignored.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         slot = Slot(
             household.board,
             options.number,

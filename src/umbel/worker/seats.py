@@ -85,10 +85,13 @@ class Departure(NamedTuple):
     epoch: int
     condemned: Running | None
     is_early: bool
+    was_leaving: bool  # it had been told to stop
 
     @property
     def is_expected(self) -> bool:
-        """It ended as a child should."""
+        """It ended as a child should; one that was told very early has no handler yet."""
+        if self.was_leaving and self.code == -signal.SIGTERM:
+            return True
         return self.code in (EXIT_STOPPED, EXIT_RECYCLED)
 
 
@@ -207,7 +210,14 @@ class Seats:
         # Only a child that nobody had told to go, and that did not go in order, failed to start.
         is_early = is_early and seat.stage is Stage.TAKEN and code != EXIT_RECYCLED
         departure = Departure(
-            seat, seat.pid, code, seat.slot.running(), seat.slot.epoch, seat.condemned, is_early
+            seat=seat,
+            pid=seat.pid,
+            code=code,
+            ran=seat.slot.running(),
+            epoch=seat.slot.epoch,
+            condemned=seat.condemned,
+            is_early=is_early,
+            was_leaving=seat.stage is Stage.LEAVING,
         )
         seat.early_deaths = seat.early_deaths + 1 if is_early else 0
         pause_s = 0.0

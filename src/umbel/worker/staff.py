@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # A nursery that does not fork for so long hangs in user code.
 _FORK_LIMIT_S = 30.0
+_ORPHAN_LOOK_NS = 20_000_000
 
 
 class Staff:
@@ -53,6 +54,8 @@ class Staff:
         self._give_back = GiveBack(poll)
         self._is_hiring = True
         self._is_killing = False
+        # Without a subreaper: children whose parent, the nursery, is dead.
+        self._orphans: list[Seat] = []
         # Deaths of processes that the nursery has not told of yet.
         self._strangers: dict[int, int] = {}
 
@@ -90,7 +93,8 @@ class Staff:
             if self.seats.by_pid(pid) is not None:
                 self.notice(pid, self._strangers.pop(pid))
         if are_orphans:
-            for seat in self.seats.alive():
+            self._orphans = self.seats.alive()
+            for seat in self._orphans:
                 seat.send_signal(signal.SIGKILL)
 
     # - What is kept up, turn by turn
@@ -100,7 +104,7 @@ class Staff:
         if self._is_hiring:
             self._keep_seats()
         self._watch_nursery()
-        wakes = [self._keep_limits(), self._keep_giving_back()]
+        wakes = [self._keep_limits(), self._keep_giving_back(), self._keep_orphans()]
         if self._is_hiring:
             wakes.append(_ns(self.seats.next_at()))
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -223,6 +227,16 @@ class Staff:
         for exceeded in look.hard:
             limits.freeze(exceeded)
         return look.next_ns
+
+    def _keep_orphans(self) -> int | None:
+        """Nobody tells of the deaths of these: look for them, until all are gone."""
+        for seat in self._orphans:
+            try:
+                os.kill(seat.pid, 0)
+            except ProcessLookupError:
+                self._bury(seat, -signal.SIGKILL)
+        self._orphans = [seat for seat in self._orphans if seat.is_alive]
+        return monotonic_ns() + _ORPHAN_LOOK_NS if self._orphans else None
 
     def _keep_giving_back(self) -> int | None:
         for given in self._give_back.look(monotonic_ns()):
