@@ -12,8 +12,8 @@ they are read at last. A cycle that is sent again gets the answer of the first.
 tracks it for this connection (``CLIENT TRACKING``) and says so when anybody writes one of them, a
 Celery producer too. So there is no moment between looking and listening in which a message could
 be missed. Servers before 7.2 track the declared keys of a script that reads, newer ones the keys
-that were read; the script gives both. Our own writes tell nothing (NOLOOP); ``wait`` knows of them
-by a flag. A connection that ends is a wake-up too: the next claim looks.
+that were read; the script gives both. Our own writes tell nothing (NOLOOP), so ``wait``
+returns at once after them. A connection that ends is a wake-up too: the next claim looks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Results, script
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
-from umbel.engines.redis.keys import BrokerKeys, Slots
+from umbel.engines.redis.keys import BrokerKeys, Slots, lease_of
 from umbel.engines.redis.resp import Argument
 from umbel.engines.redis.urls import Address, Manners
 from umbel.model.clock import monotonic_s
@@ -57,8 +57,9 @@ class RedisBroker:
         self._order = manners.order
         self._turn = 0
         self._slots: dict[tuple[str, ...], Slots] = {}
-        # We have written since the last cycle, and the server does not tell us of our own writes.
-        self._has_written = False
+        # The queues that the last cycle found empty, so that the server tells of what comes. None
+        # where it did not look, or we have written since: our own writes are not told.
+        self._empty: tuple[str, ...] | None = None
         self._become_writer()
 
     def _become_writer(self) -> None:
@@ -86,7 +87,7 @@ class RedisBroker:
         publish, arguments = self._commands.publish(
             (self._producer_key, number), messages, openings
         )
-        self._has_written = True
+        self._empty = None
         self._connection.script(publish, (), arguments, is_publish=True)
 
     def _routed(self, message: Message) -> list[Message]:
@@ -135,7 +136,7 @@ class RedisBroker:
     def retire(self, consumer: str) -> int:
         """Give back all that a consumer holds, and forget it."""
         arguments = self._commands.recover(consumer, (), (0, b"", b""))
-        self._has_written = True
+        self._empty = None
         return int(self._connection.script(script("recover"), (), arguments))
 
     def cycle(
@@ -154,7 +155,7 @@ class RedisBroker:
         keys, arguments = self._commands.cycle(
             consumer, (self._writer, number), settlements, slots, limit
         )
-        self._has_written = False
+        self._empty = None
         reply = self._connection.script(
             script("cycle"), keys, arguments, again=lambda: self._commands.again(arguments)
         )
@@ -165,7 +166,10 @@ class RedisBroker:
             )
         if reply == TOO_LATE:
             raise OperationalError(f"{self.url} had a later cycle of {consumer} already")
-        return self._commands.cycled(reply, slots)
+        answers, leases = self._commands.cycled(reply, slots)
+        if limit and not leases:
+            self._empty = tuple(queues)
+        return answers, leases
 
     def _slots_of(self, queues: Sequence[str]) -> Slots:
         names = tuple(queues)
@@ -189,7 +193,7 @@ class RedisBroker:
         if not tokens:
             return 0
         newest_first = sorted(tokens, reverse=True)
-        self._has_written = True
+        self._empty = None
         return int(
             self._connection.script(
                 script("release"),
@@ -202,7 +206,7 @@ class RedisBroker:
         """Take over from a consumer whose process is dead."""
         judgement = (policy.max_deliveries, policy.poison, policy.begun)
         arguments = self._commands.recover(consumer, losses, judgement)
-        self._has_written = True
+        self._empty = None
         return int(self._connection.script(script("recover"), (), arguments))
 
     def sweep(self, policy: SweepPolicy) -> Swept:
@@ -220,7 +224,7 @@ class RedisBroker:
         consumers: list[str] = []
         messages = 0
         next_due_s: float | None = None
-        self._has_written = True
+        self._empty = None
         # In pieces, so that the server serves others between them.
         for _ in range(_SWEEPS):
             given_up, moved, due, more = self._connection.script(script("sweep"), (), arguments)
@@ -233,7 +237,7 @@ class RedisBroker:
 
     def wait(self, queues: Sequence[str], timeout_s: float, wake_fd: int | None) -> bool:
         """Block until ``queues`` may have messages, ``wake_fd`` is readable or the time is up."""
-        if self._has_written:
+        if self._empty != tuple(queues):
             return True
         deadline = monotonic_s() + timeout_s
         try:
@@ -258,10 +262,14 @@ class RedisBroker:
         """The next ready envelopes of a queue."""
         if limit <= 0:
             return []
+        special = self._names.slots([queue]).special
+        lists = self._names.lists(queue)
+        ends = [("LRANGE", key, -limit, -1) for key in [*special, *lists]]
         found: list[bytes] = []
-        ends = [("LRANGE", key, -limit, -1) for key in self._names.lists(queue)]
-        for raws in self._connection.commands(*ends):
-            found += reversed(raws)
+        for place, values in enumerate(self._connection.commands(*ends)):
+            if place < len(special):
+                values = [lease_of(0, value).raw for value in values]
+            found += reversed(values)
         return found[:limit]
 
     def purge(self, queue: str) -> int:

@@ -93,8 +93,17 @@ class Commands:
         count = 0
         for message in messages:
             key, value = self.place(message)
+            if message.due is not None and message.task != JOIN_TASK:
+                queue = message.queue.encode()
+                head = keys.header(queue, self.names.suffix(message.priority))
+                out += (key, -1, repr(message.due), message.tag, queue, head, value)
+                if count:
+                    out[count_at] = count
+                runs += 1
+                last, count = None, 0
+                continue
             if key != last:
-                if runs:
+                if count:
                     out[count_at] = count
                 runs += 1
                 last = key
@@ -103,7 +112,7 @@ class Commands:
                 count = 0
             out.append(value)
             count += 1
-        if runs:
+        if count:
             out[count_at] = count
         return runs, out
 
@@ -115,9 +124,9 @@ class Commands:
     ) -> tuple[Script, list[Argument]]:
         """The script and its arguments for one batch."""
         head: list[Argument] = [*producer, keys.PRODUCER_TTL_S]
-        if len(messages) == 1 and not openings:
+        if len(messages) == 1 and not openings and messages[0].due is None:
             return script("publish_one"), [*head, *self.place(messages[0])]
-        head.append(len(openings))
+        head += (self.names.prefix, len(openings))
         if openings:
             results = self._results()
             head += (self.db, results.db, keys.JOIN_TTL_S)
@@ -154,7 +163,6 @@ class Commands:
             keys.JOIN_TTL_S,
             keys.JOIN_DONE_TTL_S,
             keys.FOLLOWED_TTL_S,
-            self.names.own(b"lane:"),
         ]
         for settlement in settlements:
             self._settlement(arguments, settlement)

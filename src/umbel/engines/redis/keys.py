@@ -24,7 +24,8 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
                                      again after a lost reply finds its answer here
   umbel:i:<consumer>         hash    token -> value; what the consumer has leased
   umbel:verdicts:<queue>     list    values with a verdict, to be settled without running
-  umbel:lane:<queue>         list    values that were lost with a process, and claims of joins
+  umbel:lane:<queue>         list    values that were leased by a process that died, and claims of
+                                     joins
   umbel:suspects:<queue>     list    values that were lost with two whole workers or more
   umbel:suspect:<worker>     string  "<consumer> <token>" of the one suspect that runs there; it
                                      counts only while that token is in that consumer's hash
@@ -38,13 +39,17 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
 Markers, with a TTL:
   umbel:p:<writer>           string  sequence number of a producer's last batch; 1 hour
   umbel:d:<queue>:<tag>      string  this delivery has sent its follow-ups; 3 hours
-  umbel:final:<record key>   string  (result store's database) this compressed record is a SUCCESS
+  umbel:final:<record key>   string  (result store's database) checksum of the record, where it is
+                                     a SUCCESS and its bytes do not say so
+  umbel:claim:<group key>    string  (result store's database) the claim of a join that has parts,
+                                     but is not opened yet
 
 A *value* is a header in front of the envelope, which no script looks into (one exception: the
 delivery tag is searched for, to park and to guard follow-ups):
   <deliveries>,<losses>,<flags>,<verdict length>,<queue length>,<suffix length>:
-  then queue, suffix (SEP and step), verdict, raw. Flags: b = has begun and must not begin again,
-  j = the claim of a join, which must never stand in a list that a Celery worker reads.
+  then queue, suffix (SEP and step), verdict, raw. Flags, at most one: b = has begun and must not
+  begin again, j = the claim of a join, which must never stand in a list that a Celery worker reads,
+  r = was leased by a process that died, and did not count.
 """
 
 from __future__ import annotations
@@ -189,12 +194,12 @@ def lease_of(token: int, value: Any) -> Lease:
     name = rest[: int(queue)]
     start = int(queue) + int(suffix)
     end = start + int(verdict)
-    was_lost = int(deliveries) > 0 or int(losses) > 0 or end > start
+    was_leased = flags == b"r" or int(deliveries) > 0 or int(losses) > 0 or end > start
     return Lease(
         token,
         name.decode(),
         rest[end:],
         int(deliveries),
-        was_lost,
+        was_leased,
         rest[start:end] if end > start else None,
     )

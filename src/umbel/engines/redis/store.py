@@ -50,9 +50,9 @@ class RedisStore:
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records."""
-        keys = [self._keys.task(task_id) for task_id in task_ids]
-        for start in range(0, len(keys), _BATCH):
-            self._connection.command("DEL", *keys[start : start + _BATCH])
+        for start in range(0, len(task_ids), _BATCH):
+            keys = [self._keys.task(task_id) for task_id in task_ids[start : start + _BATCH]]
+            self._connection.command("DEL", *keys)
 
     def put_group(self, group_id: str, data: bytes, ttl_s: float | None) -> None:
         """Keep a saved group."""

@@ -5,25 +5,40 @@
 -- ARGV: ORDERED, JOIN_TTL, DONE_TTL, then five blocks, each a count and its arguments: documents
 -- (4), openings (2), growths (2), parts (4), closings (2). Gives the numbers of the parts, from 0,
 -- whose join is complete.
-ORDERED, JOIN_TTL, DONE_TTL = ARGV[1], ARGV[2], ARGV[3]
-local at, complete = 4, {}
-local function each(width, act)
-  local count = tonumber(ARGV[at])
-  at = at + 1
-  for i = 0, count - 1 do
-    act(i, unpack(ARGV, at, at + width - 1))
-    at = at + width
+local A, at = ARGV, 4
+ORDERED, JOIN_TTL, DONE_TTL = A[1], A[2], A[3]
+
+-- Where the members of a block begin.
+local function block(width)
+  local begins = {}
+  for i = 0, tonumber(A[at]) - 1 do begins[i + 1] = at + 1 + i * width end
+  at = at + 1 + #begins * width
+  return begins
+end
+
+local documents, opens, grows, parts, closes = block(4), block(2), block(2), block(4), block(2)
+
+-- One that was counted before has added what it adds before.
+local function has_grown(g)
+  for _, i in ipairs(parts) do
+    if A[i] == g and is_counted(g, A[i + 1], A[i + 2]) then return true end
+  end
+  return false
+end
+
+for _, i in ipairs(documents) do store(A[i], A[i + 1], A[i + 2], A[i + 3]) end
+for _, i in ipairs(opens) do open_join(A[i], A[i + 1]) end
+for _, i in ipairs(grows) do
+  if not has_grown(A[i]) then grow_join(A[i], A[i + 1]) end
+end
+local complete = {}
+for number, i in ipairs(parts) do
+  local claim = A[i] .. '.c'
+  if count_part(A[i], A[i + 1], A[i + 2], A[i + 3])
+    and (redis.call('SET', claim, 'umbel', 'NX', 'EX', JOIN_TTL)
+      or redis.call('GET', claim) == 'umbel') then
+    complete[#complete + 1] = number - 1
   end
 end
-each(4, function(_, ...) store(...) end)
-each(2, function(_, ...) open_join(...) end)
-each(2, function(_, ...) grow_join(...) end)
-each(4, function(i, g, ...)
-  if count_part(g, ...) then
-    local claim = g .. '.c'
-    if redis.call('SET', claim, 'umbel', 'NX', 'EX', JOIN_TTL)
-      or redis.call('GET', claim) == 'umbel' then complete[#complete + 1] = i end
-  end
-end)
-each(2, function(_, ...) close_join(...) end)
+for _, i in ipairs(closes) do close_join(A[i], A[i + 1]) end
 return complete

@@ -9,13 +9,13 @@
 -- Gives -1 not enlisted, -2 a later cycle was here already, or
 -- {answers, token before the first of the lists, {token, value, ...}, list index, {raw, ...}, ...}.
 
-local A, at = ARGV, 18
+local A, at = ARGV, 17
 P = A[1]
 local consumer, writer, seq, limit = A[2], A[3], tonumber(A[4]), tonumber(A[5])
 local queues, lists, settlements = tonumber(A[6]), tonumber(A[7]), tonumber(A[8])
 local again, broker_db, result_db, mark_key = A[9], A[10], A[11], A[12]
 ORDERED, JOIN_TTL, DONE_TTL = A[13], A[14], A[15]
-local followed_ttl, lane_prefix = A[16], A[17]
+local followed_ttl = A[16]
 
 local mine = P .. 'umbel:i:' .. consumer
 local state_key = P .. 'umbel:c:' .. consumer
@@ -63,28 +63,17 @@ end
 
 local function push_runs(from, runs)
   for _ = 1, runs do
-    local key, count = A[from], tonumber(A[from + 1])
-    from = from + 2
-    for i = 0, count - 1, 1000 do
-      local to = from + math.min(i + 1000, count) - 1
-      local pushed = redis.pcall('LPUSH', key, unpack(A, from + i, to))
-      if type(pushed) == 'table' and pushed.err then
-        for j = from + i, to do bury(A[j], pushed.err, key, 0) end
-      end
-    end
-    from = from + count
+    from = push_run(A, from, function(error, list, first, last)
+      for i = first, last do bury(A[i], error.err, list, 0) end
+    end)
   end
 end
 
-local function park(m, token, due)
-  local tag = tag_of(m.raw) or (consumer .. ' ' .. token)
-  local now = redis.call('TIME')
-  now = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local function park_until(m, token, due)
+  local tag, now = tag_of(m.raw) or (consumer .. ' ' .. token), server_time()
   -- The child's clock is behind ours: not at once, or it would come and go without a pause.
   if tonumber(due) <= now then due = string.format('%.6f', now + 0.05) end
-  redis.call('ZADD', P .. 'umbel:due:' .. m.queue, due, tag)
-  redis.call('HSET', P .. 'umbel:parked:' .. m.queue, tag, join(m))
-  redis.call('ZADD', P .. 'umbel:due', 'LT', due, m.queue)
+  park(m.queue, tag, due, join(m))
 end
 
 -- The same message may lie in the queue twice: its follow-ups are sent by the first that ends.
@@ -111,7 +100,10 @@ local function settle(token, fate, extra)
   local closes, close_count = block(2)
   local runs, message_runs = at + 1, tonumber(A[at])
   at = runs
-  for _ = 1, message_runs do at = at + 2 + tonumber(A[at + 1]) end
+  for _ = 1, message_runs do
+    local count = tonumber(A[at + 1])
+    at = at + 2 + (count < 0 and 5 or count)
+  end
   local value = redis.call('HGET', mine, token)
   if not value then return false end
   local m = split(value)
@@ -123,9 +115,10 @@ local function settle(token, fate, extra)
   end
   if fate == '1' then
     m.deliveries, m.losses = 0, 0
+    if m.flags == 'r' then m.flags = '' end
     give_back(m, 'LPUSH')
   elseif fate == '2' then
-    park(m, token, extra)
+    park_until(m, token, extra)
   elseif fate == '3' then
     bury(m.raw, extra, m.queue, m.deliveries)
   elseif fate == '4' then
@@ -138,11 +131,13 @@ local function settle(token, fate, extra)
       push_runs(runs, message_runs)
     end
   end
-  for i = 0, doc_count - 1 do results[#results + 1] = {store, docs + 4 * i, 4} end
-  for i = 0, open_count - 1 do results[#results + 1] = {open_join, opens + 2 * i, 2} end
-  for i = 0, grow_count - 1 do results[#results + 1] = {grow_join, grows + 2 * i, 2} end
-  for i = 0, part_count - 1 do results[#results + 1] = {count_part, parts + 6 * i, 4} end
-  for i = 0, close_count - 1 do results[#results + 1] = {close_join, closes + 2 * i, 2} end
+  for i = 0, doc_count - 1 do results[#results + 1] = {'store', docs + 4 * i} end
+  for i = 0, open_count - 1 do results[#results + 1] = {'open', opens + 2 * i} end
+  for i = 0, grow_count - 1 do
+    results[#results + 1] = {'grow', grows + 2 * i, parts, part_count}
+  end
+  for i = 0, part_count - 1 do results[#results + 1] = {'count', parts + 6 * i} end
+  for i = 0, close_count - 1 do results[#results + 1] = {'close', closes + 2 * i} end
   return true
 end
 
@@ -152,7 +147,7 @@ for i = 1, settlements do
   local held
   if shape == 'r' then -- done, with one record: by far the most
     held = redis.call('HDEL', mine, token) == 1
-    if held then results[#results + 1] = {store, at, 4} end
+    if held then results[#results + 1] = {'store', at} end
     at = at + 4
   elseif shape == 'x' then -- done, with nothing
     held = redis.call('HDEL', mine, token) == 1
@@ -172,19 +167,37 @@ table.sort(returned, function(a, b) return a.token > b.token end)
 for _, back in ipairs(returned) do give_back(back.m, 'RPUSH') end
 
 local claims = {}
+
+local function carry_out(kind, from, parts, part_count)
+  if kind == 'store' then
+    store(A[from], A[from + 1], A[from + 2], A[from + 3])
+  elseif kind == 'open' then
+    local early = open_join(A[from], A[from + 1])
+    if early then claims[#claims + 1] = early end
+  elseif kind == 'grow' then
+    for i = parts, parts + 6 * (part_count - 1), 6 do
+      -- This member has been counted before, and so has what it added.
+      if A[i] == A[from] and is_counted(A[i], A[i + 1], A[i + 2]) then return end
+    end
+    grow_join(A[from], A[from + 1])
+  elseif kind == 'count' then
+    local g, claim = A[from], #A[from + 4] .. ':' .. A[from + 4] .. A[from + 5]
+    if count_part(g, A[from + 1], A[from + 2], A[from + 3]) then
+      if redis.call('SET', g .. '.c', 'umbel', 'NX', 'EX', JOIN_TTL) then
+        claims[#claims + 1] = claim
+      end
+    elseif redis.call('EXISTS', g .. '.s') == 0 then
+      -- The join is opened when its header has been sent; that may be after its last part.
+      redis.call('SET', 'umbel:claim:' .. g, claim, 'EX', JOIN_TTL)
+    end
+  else
+    close_join(A[from], A[from + 1])
+  end
+end
+
 if #results > 0 then
   elsewhere(result_db)
-  for _, result in ipairs(results) do
-    local act, from = result[1], result[2]
-    if result[3] == 4 then
-      if act(A[from], A[from + 1], A[from + 2], A[from + 3]) and act == count_part
-        and redis.call('SET', A[from] .. '.c', 'umbel', 'NX', 'EX', JOIN_TTL) then
-        claims[#claims + 1] = {queue = A[from + 4], value = A[from + 5]}
-      end
-    else
-      act(A[from], A[from + 1])
-    end
-  end
+  for _, result in ipairs(results) do carry_out(unpack(result)) end
   elsewhere(broker_db)
 end
 
@@ -204,11 +217,12 @@ for q = 0, queues - 1 do
   for _, value in ipairs(verdicts or {}) do lease(value) end
 end
 for _, claim in ipairs(claims) do
+  local queue, value = split_claim(claim)
   if left > 0 then
-    lease(claim.value)
+    lease(value)
   else
     -- Whoever claims next takes it; this child is about to be busy, or to end.
-    redis.call('LPUSH', lane_prefix .. claim.queue, claim.value)
+    redis.call('LPUSH', P .. 'umbel:lane:' .. queue, value)
   end
 end
 

@@ -1,10 +1,25 @@
 -- Joins, on the keys of Celery's chords. g is the key of the group; JOIN_TTL, DONE_TTL, ORDERED
 -- come from the caller.
 
+local function is_complete(g)
+  local size = redis.call('GET', g .. '.s')
+  return size
+    and redis.call('SCARD', g .. '.d') == tonumber(size) + tonumber(redis.call('GET', g .. '.t') or 0)
+end
+
+-- Gives a claim, "<queue length>:" queue value, where all parts were there before.
 local function open_join(g, size)
   -- A frozen chord that is sent again reuses its group id, but is a new run.
   redis.call('DEL', g .. '.c')
   redis.call('SET', g .. '.s', size, 'EX', JOIN_TTL)
+  local early = redis.call('GET', 'umbel:claim:' .. g)
+  if early and is_complete(g) and redis.call('SET', g .. '.c', 'umbel', 'NX', 'EX', JOIN_TTL) then
+    return early
+  end
+end
+
+local function is_counted(g, task_id, position)
+  return redis.call('SISMEMBER', g .. '.d', task_id .. ':' .. position) == 1
 end
 
 local function grow_join(g, by)
@@ -12,7 +27,8 @@ local function grow_join(g, by)
   redis.call('EXPIRE', g .. '.t', JOIN_TTL)
 end
 
--- Counts a part once; true when all are there.
+-- Counts a part once; true when all are there. Counted are the members, not the parts: those of two
+-- members may be the same bytes.
 local function count_part(g, task_id, position, part)
   if redis.call('GET', g .. '.c') == 'done' then return false end
   if redis.call('SADD', g .. '.d', task_id .. ':' .. position) == 1 then
@@ -31,15 +47,15 @@ local function count_part(g, task_id, position, part)
       end
     end
   end
-  local count = redis.pcall(ORDERED == '1' and 'ZCARD' or 'LLEN', g .. '.j')
-  if type(count) == 'table' then
-    count = redis.call(ORDERED == '1' and 'LLEN' or 'ZCARD', g .. '.j')
-  end
   for _, suffix in ipairs({'.j', '.t', '.s', '.d'}) do
     redis.call('EXPIRE', g .. suffix, JOIN_TTL)
   end
-  local size = redis.call('GET', g .. '.s')
-  return size and count == tonumber(size) + tonumber(redis.call('GET', g .. '.t') or 0)
+  return is_complete(g)
+end
+
+local function split_claim(claim)
+  local length, at = string.match(claim, '^(%d+):()')
+  return string.sub(claim, at, at + length - 1), string.sub(claim, at + length)
 end
 
 local function close_join(g, failed)
@@ -48,5 +64,6 @@ local function close_join(g, failed)
   else
     redis.call('DEL', g .. '.j', g .. '.t', g .. '.s', g .. '.d')
   end
+  redis.call('DEL', 'umbel:claim:' .. g)
   redis.call('SET', g .. '.c', 'done', 'EX', DONE_TTL)
 end

@@ -32,6 +32,9 @@ for _, one in ipairs(held_by(consumer)) do
       if m.verdict == '' then m.verdict = begun end
       m.flags = ''
     end
+    -- It was leased by somebody who is gone: the lane remembers that. Who retires has not begun
+    -- what it gives back.
+    if begun ~= '' and m.flags == '' then m.flags = 'r' end
     give_back(m, 'RPUSH')
     moved = moved + 1
   end

@@ -1,20 +1,22 @@
 -- Records. A stored SUCCESS is final, whoever wrote it: its status is read from the bytes, in the
--- four serializers that Celery has. A compressed one can't be read here and has a marker beside it.
+-- four serializers that Celery has. One that can't be read so (compressed, or in a serializer of the
+-- user's) has a marker beside it, with the checksum of the very bytes that are final.
 
-local COMPRESSED = '\0celery-compressed\0'
+local function reads_as_success(data)
+  local head = string.sub(data, 1, 96)
+  return string.match(head, '^{"status": *"SUCCESS"') ~= nil
+    or string.match(head, '^[\128-\143]\166status\167SUCCESS') ~= nil -- msgpack
+    or string.match(head, '^\222..\166status\167SUCCESS') ~= nil
+    or string.find(head, '\140\6status\148\140\7SUCCESS', 1, true) ~= nil -- pickle
+    or string.match(head, '^status: SUCCESS\n') ~= nil -- yaml
+    or string.match(head, '^[%w_]+:') ~= nil and string.find(data, '\nstatus: SUCCESS\n', 1, true)
+      ~= nil
+end
 
 local function is_success(key, old)
-  local head = string.sub(old, 1, 96)
-  if string.match(head, '^%s*{"status":%s*"SUCCESS"') then return true end
-  if string.sub(old, 1, #COMPRESSED) == COMPRESSED then
-    return redis.call('EXISTS', 'umbel:final:' .. key) == 1
-  end
-  if string.match(head, '^[\128-\143]\166status\167SUCCESS')
-    or string.match(head, '^\222..\166status\167SUCCESS') then return true end
-  if string.find(head, '\140\6status\148\140\7SUCCESS', 1, true) then return true end
-  if string.sub(old, 1, 1) == '{' then return false end
-  return string.match(old, '^status: SUCCESS\n') ~= nil
-    or string.find(old, '\nstatus: SUCCESS\n', 1, true) ~= nil
+  if reads_as_success(old) then return true end
+  if string.sub(old, 1, 12) == '{"status": "' then return false end
+  return redis.call('GET', 'umbel:final:' .. key) == redis.sha1hex(old)
 end
 
 local function set(key, ttl, data, ...)
@@ -28,8 +30,8 @@ local function store(key, status, ttl, data)
     if type(old) == 'string' and is_success(key, old) then return end
     set(key, ttl, data)
   end
-  if status == 'SUCCESS' and string.sub(data, 1, #COMPRESSED) == COMPRESSED then
-    set('umbel:final:' .. key, ttl, '1')
+  if status == 'SUCCESS' and not reads_as_success(data) then
+    set('umbel:final:' .. key, ttl, redis.sha1hex(data))
   end
   redis.call('PUBLISH', key, data)
 end

@@ -23,7 +23,7 @@ local function lose(value)
   if m.flags == 'b' then
     if m.verdict == '' then m.verdict = begun end
     m.flags = ''
-  elseif m.verdict == '' and m.flags ~= 'j' and m.losses > 1 and m.deliveries + 1 >= most then
+  elseif m.verdict == '' and m.losses > 1 and m.deliveries + 1 >= most then
     -- The first loss, which was not counted, was a run too: five in all.
     m.verdict = poison
   end

@@ -26,7 +26,7 @@ local function give_back(m, push)
     redis.call(push, P .. 'umbel:verdicts:' .. m.queue, join(m))
   elseif m.losses > 1 then
     redis.call(push, P .. 'umbel:suspects:' .. m.queue, join(m))
-  elseif m.losses > 0 or m.deliveries > 0 or m.flags == 'j' then
+  elseif m.losses > 0 or m.deliveries > 0 or m.flags ~= '' then
     redis.call(push, P .. 'umbel:lane:' .. m.queue, join(m))
   else
     local done = redis.pcall(push, P .. m.queue .. m.suffix, m.raw)
@@ -55,6 +55,40 @@ local function unmark(consumer, key)
   if mark and string.sub(mark, 1, #consumer + 1) == consumer .. ' ' then
     redis.call('DEL', key)
   end
+end
+
+local function park(queue, tag, due, value)
+  redis.call('ZADD', P .. 'umbel:due:' .. queue, due, tag)
+  redis.call('HSET', P .. 'umbel:parked:' .. queue, tag, value)
+  redis.call('ZADD', P .. 'umbel:due', 'LT', due, queue)
+end
+
+local function server_time()
+  local now = redis.call('TIME')
+  return tonumber(now[1]) + tonumber(now[2]) / 1000000
+end
+
+-- Pushes runs, each "list, count, messages". Count -1 is one message that is not due yet: "list, -1,
+-- due, tag, queue, header, message". It is parked where an umbel worker has swept within the last
+-- minute and so will fetch it out again. Else it goes to the list, as Celery does it: whoever reads
+-- it holds or parks it. Gives where the next run is.
+local function push_run(A, at, refused)
+  local list, count = A[at], tonumber(A[at + 1])
+  at = at + 2
+  if count < 0 then
+    local swept = redis.call('GET', P .. 'umbel:swept')
+    if swept and tonumber(swept) > server_time() - 60 then
+      park(A[at + 2], A[at + 1], A[at], A[at + 3] .. A[at + 4])
+      return at + 5
+    end
+    at, count = at + 4, 1
+  end
+  for i = 0, count - 1, 1000 do
+    local to = at + math.min(i + 1000, count) - 1
+    local pushed = redis.pcall('LPUSH', list, unpack(A, at + i, to))
+    if type(pushed) == 'table' and pushed.err then refused(pushed, list, at + i, to) end
+  end
+  return at + count
 end
 
 local function tag_of(raw)
