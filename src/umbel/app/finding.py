@@ -93,7 +93,15 @@ def _attribute(module: Any, path: str) -> Any:
 
 def _is_app(value: Any) -> bool:
     # By its doings, not its class: this room is below the one that defines it.
-    return hasattr(type(value), "send_task") and hasattr(type(value), "finalize")
+    if not (hasattr(type(value), "send_task") and hasattr(type(value), "finalize")):
+        return False
+    if not hasattr(type(value), "import_modules"):
+        raise ImproperlyConfigured(
+            f"{value!r} is an app of Celery itself, not of umbel: import Celery from umbel, or call"
+            " umbel.install_as_celery() before celery is imported, or uninstall celery and install"
+            " umbel-as-celery"
+        )
+    return True
 
 
 def _app_names(module: Any) -> list[str]:

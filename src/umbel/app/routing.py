@@ -62,13 +62,14 @@ class Routing:
             return {self.default_queue: self._queue(self.default_queue)}
         if isinstance(queues, Mapping):
             queues = [_queue_of(name, how) for name, how in queues.items()]
-        elif isinstance(queues, Queue):
+        elif hasattr(queues, "routing_key"):
             queues = [queues]
         declared = {}
-        for queue in queues:
+        for given in queues:
+            queue = _own_queue(given)
             if not isinstance(queue, Queue):
                 raise ImproperlyConfigured(
-                    f"task_queues holds {queue!r}; wanted Queue objects, or a dictionary of names"
+                    f"task_queues holds {given!r}; wanted Queue objects, or a dictionary of names"
                 )
             if queue.exchange is None or not queue.exchange.name:
                 queue.exchange = queue.exchange or Exchange(
@@ -301,3 +302,17 @@ class _ObjectRoute:
 
     def __call__(self, name: str, args: Any, kwargs: Any, *_facts: Any, **_more: Any) -> Any:
         return self.route.route_for_task(name, args, kwargs)
+
+
+def _own_queue(queue: Any) -> Any:
+    """A queue of kombu's own class as one of ours, told by its attributes; others as they are."""
+    if isinstance(queue, Queue) or not hasattr(queue, "queue_arguments"):
+        return queue
+    exchange = queue.exchange
+    return Queue(
+        queue.name,
+        Exchange(exchange.name, exchange.type) if exchange is not None else None,
+        queue.routing_key,
+        max_priority=queue.max_priority,
+        queue_arguments=queue.queue_arguments,
+    )
