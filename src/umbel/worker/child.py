@@ -157,7 +157,7 @@ class Child:
         if isinstance(admitted, Joined):
             return self.settler.settle_join(admitted)
         if isinstance(admitted, Decided):
-            report.decided(admitted)
+            report.decided(admitted, self.plan_of(admitted.request.task or ""))
             return self.settler.decided(admitted)
         return self.settler.unreadable(admitted)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from typing import assert_never
 
+from umbel.app import signals
+from umbel.app.execution import Plan, tell_failure
 from umbel.model.outcome import (
     Failed,
     Ignored,
@@ -98,10 +100,24 @@ def ended(job: Job, outcome: Outcome, runtime_s: float) -> None:
             assert_never(outcome)
 
 
-def decided(decision: Decided) -> None:
-    """Something ended without running here."""
+def decided(decision: Decided, plan: Plan | None) -> None:
+    """Something ended without running here: the log line, and the hooks and signals of the task."""
     request, outcome = decision.request, decision.outcome
     name = request.shadow or request.task
+    if isinstance(outcome, Revoked):
+        signals.task_revoked.send(
+            sender=None if plan is None else plan.task,
+            request=request,
+            terminated=outcome.reason == "terminated",
+            signum=outcome.signal_name,
+            expired=outcome.reason == "expired",
+        )
+    elif isinstance(outcome, Failed) and plan is not None:
+        tell_failure(plan, request, request.args, request.kwargs, outcome)
+    elif isinstance(outcome, Failed):
+        signals.task_unknown.send(
+            sender=None, message=request, exc=outcome.error, name=request.task, id=request.id
+        )
     if isinstance(outcome, Failed):
         ended_log.error("Task %s[%s] failed: %s", name, request.id, preview(outcome.error))
     elif isinstance(outcome, Revoked):
