@@ -325,3 +325,22 @@ def test_everything_that_follows_is_plain_data_for_the_next_message(app, t, afte
     steps = after(request, Succeeded(1))
 
     assert [call.task for call in steps.sends] == ["wire_tasks.neg", "wire_tasks.neg"]
+
+
+def test_a_group_that_celery_froze_into_a_chord_is_waited_for_by_what_follows(app, t, after_join):
+    """Celery sends chord(h, group) | group like this; its members are marked as of the header."""
+    following = wired(group(t.ident.s(), t.tsum.s()))
+    for at, task in enumerate(following["kwargs"]["tasks"]):
+        task["options"] = {"task_id": f"end-{at}", "group_index": at}
+    following["options"] = {"task_id": "ends"}
+    body = wired(group(t.tsum.s(), t.ident.s()))
+    for at, task in enumerate(body["kwargs"]["tasks"]):
+        task["options"] = {"task_id": f"mid-{at}", "group_id": "gid", "group_index": at}
+    body["options"] = {"task_id": "mids", "group_id": "gid", "chain": [following]}
+
+    steps = after_join(body, [("a", "SUCCESS", 1)])
+
+    first, opening, second = steps.sends
+    assert (first.id, second.id, opening.size) == ("mid-0", "mid-1", 2)
+    assert first.group_id == second.group_id == opening.group_id == "mids"
+    assert first.chord["options"]["task_id"] == "ends"

@@ -19,6 +19,7 @@ from umbel.canvas.shapes import (
     as_one_part,
     group_of_chunks,
     header_of,
+    keeps_place,
     kind_of,
     listed,
     members_of,
@@ -48,7 +49,7 @@ def laid_over(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     """
     if not over:
         return dict(own)
-    if own.get("group_id") is not None:
+    if keeps_place(own, over):
         merged = {**own, **{k: v for k, v in over.items() if k not in OWN_PLACE}}
     else:
         merged = {**own, **over}

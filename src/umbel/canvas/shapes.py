@@ -199,6 +199,16 @@ def with_args(sig: SignatureDict, outer: SignatureDict) -> SignatureDict:
     return {**sig, "args": args, "immutable": bool(sig.get("immutable") or outer.get("immutable"))}
 
 
+def keeps_place(own: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    """True where a signature that was frozen in a place stays there, whoever sends it.
+
+    A member of a mere group becomes a member of a join that it is sent for.
+    """
+    if own.get("group_id") is None:
+        return False
+    return own.get("chord") is not None or over.get("chord") is None
+
+
 def header_of(sig: SignatureDict) -> tuple[Any, Mapping[str, Any]]:
     """The members of a chord's header as they stand, and the header's own options."""
     header = sig["kwargs"]["header"]
@@ -287,7 +297,7 @@ def _placed(sig: SignatureDict, place: Mapping[str, Any]) -> dict[str, Any]:
 
     One that was frozen as a member of a group or join stays in it.
     """
-    if sig["options"].get("group_id") is not None:
+    if keeps_place(sig["options"], place):
         place = {name: value for name, value in place.items() if name not in OWN_PLACE}
     task_id = place.get("task_id")
     if task_id is None or kind_of(sig) != "chord":
