@@ -7,11 +7,13 @@ it twice. In eager mode there is no settlement, and it happens here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from umbel.app.sending import check_options
+from umbel.canvas.replacing import addition, replacement
+from umbel.canvas.shapes import as_one_part
 from umbel.model.call import Call
 from umbel.model.errors import (
     Ignore,
@@ -19,8 +21,8 @@ from umbel.model.errors import (
     MaxRetriesExceededError,
     Retry,
 )
-from umbel.model.join import JoinGrowth, JoinOpening
 from umbel.model.request import Request
+from umbel.results.tuples import result_from_tuple
 
 
 def retry(
@@ -138,61 +140,23 @@ def replace(task: Any, signature: Any) -> Any:
 
 def carry_out_replacement(task: Any, signature: Any) -> Any:
     """What ``Task.on_replace`` does: run it here, or leave it to the settlement."""
-    # Not at the top: importing the canvas is for those who have one.
-    from umbel.canvas.shapes import as_one_part
-
     request: Request = task.request
-    # A group's list of results stands for the one result of the task.
-    one = as_one_part(signature)
     if request.is_eager:
-        return task.app.signature(one).apply().get()
-    request.replaced_by = list(_unrolled(task, one, _place_in_workflow(request, one)))
+        # A group's list of results stands for the one result of the task.
+        return task.app.signature(as_one_part(signature)).apply().get()
+    request.replaced_by = replacement(signature, request, new_id=task.app.new_id)
     raise Ignore("replaced by another task")
 
 
-def _place_in_workflow(request: Request, replacement: Mapping[str, Any]) -> dict[str, Any]:
-    is_plain = replacement.get("subtask_type") is None
-    place = {
-        # Who waits for the task waits for what stands in its place.
-        "task_id": request.id,
-        "root_id": request.root_id or request.id,
-        "parent_id": request.parent_id if is_plain else request.id,
-        "chord": request.chord,
-        "group_id": request.group,
-        "group_index": request.group_index,
-        "chain": request.chain,
-        "link": request.callbacks,
-        "link_error": request.errbacks,
-        "replaced_task_nesting": (request.replaced_task_nesting or 0) + 1,
-    }
-    if request.stamped_headers:
-        place["stamped_headers"] = list(request.stamped_headers)
-        place.update(request.stamps or {})
-    return {name: value for name, value in place.items() if value is not None}
-
-
-def add_to_chord(task: Any, signature: Any, *, lazy: bool) -> Any:
+def grow_chord(task: Any, signature: Any, *, lazy: bool) -> Any:
     """Make a signature a further member of the chord of the running task."""
     request: Request = task.request
-    if not request.chord:
-        raise ValueError("the running task is not a member of a chord")
-    signature.set(
-        group_id=request.group,
-        group_index=request.group_index,
-        chord=request.chord,
-        root_id=request.root_id,
-    )
-    result = signature.freeze()
-    request.added_growth = [*(request.added_growth or ()), JoinGrowth(request.group or "", 1)]
+    sends, growth, nodes = addition(signature, request, new_id=task.app.new_id)
+    request.added_growth = [*(request.added_growth or ()), growth]
     if lazy:
-        return signature
-    place = {"root_id": request.root_id, "parent_id": request.id}
-    sends = _unrolled(task, signature, place)
+        # The caller sends it, when it likes; the join waits for it from now on.
+        return signature.set(
+            group_id=request.group, group_index=request.group_index, chord=request.chord
+        )
     request.added_sends = [*(request.added_sends or ()), *sends]
-    return result
-
-
-def _unrolled(task: Any, signature: Any, place: Mapping[str, Any]) -> Iterator[Call | JoinOpening]:
-    from umbel.canvas.unrolling import unroll
-
-    return unroll(signature, (), {}, place, new_id=task.app.new_id).sends
+    return result_from_tuple(nodes[0], task.app) if nodes else None

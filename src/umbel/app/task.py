@@ -380,7 +380,7 @@ class Task:
 
     def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
         """Add a member to the chord that this task is a member of."""
-        return steering.add_to_chord(self, sig, lazy=lazy)
+        return steering.grow_chord(self, sig, lazy=lazy)
 
     def update_state(
         self,

@@ -53,6 +53,7 @@ class Settler:
         self._serializer: str = conf.result_serializer
         self._compression: str | None = conf.result_compression
         self._is_extended = bool(conf.result_extended)
+        self._hands_priority_on = bool(conf.task_inherit_parent_priority)
         self._ttl_s = _seconds(conf.result_expires)
         failure_ttl = getattr(conf, "result_failure_expires", None)
         self._failure_ttl_s = self._ttl_s if failure_ttl is None else _seconds(failure_ttl)
@@ -154,6 +155,18 @@ class Settler:
             failed = Failed(error, _text_of(error))
             return self._ended(job.lease.token, request, failed, is_kept, True, "")
 
+    def _after(self, request: Request, outcome: Outcome) -> continuation.Steps:
+        priority = None
+        if self._hands_priority_on:
+            priority = (request.delivery_info or {}).get("priority")
+        return continuation.after(
+            request,
+            outcome,
+            new_id=self._app.new_id,
+            tasks=self._app.tasks,
+            priority=priority,
+        )
+
     def _ended(
         self,
         token: int,
@@ -208,7 +221,7 @@ class Settler:
                 states.FAILURE,
                 error,
                 trace or None,
-                [],
+                step.children,
             )
             for step in steps.failures
             if self._store is not None
@@ -255,7 +268,7 @@ class Settler:
     def _run_in_place(self, steps: continuation.Steps) -> None:
         for call in steps.in_place:
             try:
-                self._app.tasks[call.name](call.request, call.exc, call.traceback)
+                self._app.tasks[call.name](*call.args, **call.kwargs)
             except Exception:  # user code: an error callback must not undo the settlement
                 logger.exception("error callback %s of task %s raised", call.name, call.request.id)
 
