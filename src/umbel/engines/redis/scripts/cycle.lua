@@ -147,7 +147,11 @@ for i = 1, settlements do
   local held
   if shape == 'r' then -- done, with one record: by far the most
     held = redis.call('HDEL', mine, token) == 1
-    if held then results[#results + 1] = {'store', at} end
+    if held and there then
+      results[#results + 1] = {'store', at}
+    elseif held then
+      store(A[at], A[at + 1], A[at + 2], A[at + 3])
+    end
     at = at + 4
   elseif shape == 'x' then -- done, with nothing
     held = redis.call('HDEL', mine, token) == 1

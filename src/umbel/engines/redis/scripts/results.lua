@@ -3,6 +3,7 @@
 -- user's) has a marker beside it, with the checksum of the very bytes that are final.
 
 local function reads_as_success(data)
+  if string.sub(data, 1, 20) == '{"status": "SUCCESS"' then return true end
   local head = string.sub(data, 1, 96)
   return string.match(head, '^{"status": *"SUCCESS"') ~= nil
     or string.match(head, '^[\128-\143]\166status\167SUCCESS') ~= nil -- msgpack
@@ -19,19 +20,24 @@ local function is_success(key, old)
   return redis.call('GET', 'umbel:final:' .. key) == redis.sha1hex(old)
 end
 
-local function set(key, ttl, data, ...)
-  if ttl == '0' then return redis.call('SET', key, data, ...) end
-  return redis.call('SET', key, data, 'EX', ttl, ...)
+local function overwrite(key, ttl, data)
+  if ttl == '0' then redis.call('SET', key, data) else redis.call('SET', key, data, 'EX', ttl) end
 end
 
 local function store(key, status, ttl, data)
-  if not set(key, ttl, data, 'NX') then
+  local call, is_first = redis.call, nil
+  if ttl == '0' then
+    is_first = call('SET', key, data, 'NX')
+  else
+    is_first = call('SET', key, data, 'NX', 'EX', ttl)
+  end
+  if not is_first then
     local old = redis.pcall('GET', key)
     if type(old) == 'string' and is_success(key, old) then return end
-    set(key, ttl, data)
+    overwrite(key, ttl, data)
   end
   if status == 'SUCCESS' and not reads_as_success(data) then
-    set('umbel:final:' .. key, ttl, redis.sha1hex(data))
+    overwrite('umbel:final:' .. key, ttl, redis.sha1hex(data))
   end
-  redis.call('PUBLISH', key, data)
+  call('PUBLISH', key, data)
 end
