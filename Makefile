@@ -2,6 +2,9 @@
 # make check       format, lint, types, floors
 # make test        all tests (starts its own Redis)
 # make test-fast   those that take less than a minute together
+# make storm       kills, freezes and cuts over thousands of tasks: ENGINE, SEED, SECONDS
+# make histories   ten thousand random histories against a model of the promises
+# make guarantees  measures the table of docs/guarantees.md, Celery beside it
 # make docs        writes docs/settings.md from the table of settings
 # make bench       umbel beside Celery, measured in one run (bench-quick: fewer repeats)
 
@@ -14,7 +17,7 @@ DEMO := build/demo
 BIN := $(DEV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: demo check format test test-fast bench bench-quick requirements docs clean
+.PHONY: demo check format test test-fast bench bench-quick storm histories guarantees requirements docs clean
 
 # The demo has an environment of its own: in the developers' one the real Celery, against which
 # the wire is tested, would answer to the name celery.
@@ -58,6 +61,22 @@ bench: $(DEV)/.ready
 bench-quick: $(DEV)/.ready
 	scripts/redis
 	$(BIN)/python bench/run.py --quick
+
+ENGINE ?= redis sqlite
+SECONDS ?= 60
+storm: $(DEV)/.ready
+	scripts/redis
+	for engine in $(ENGINE); do \
+		$(BIN)/python tests/reliability/storm.py --engine $$engine --seconds $(SECONDS) \
+			$(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
+
+histories: $(DEV)/.ready
+	HISTORIES=$(or $(HISTORIES),10000) $(BIN)/pytest -q tests/reliability/test_histories.py
+
+guarantees: $(DEV)/.ready
+	scripts/redis
+	$(BIN)/python scripts/guarantees.py --write
 
 # Pins with hashes for every platform, and no index addresses.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
