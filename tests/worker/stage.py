@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 
 from umbel.model.errors import OperationalError
@@ -71,19 +70,20 @@ class TellingBroker:
 
 # - Plays: what a child does. Each returns its exit code.
 
-stop = threading.Event()
+# Not a threading.Event: its lock would be taken twice by a handler that interrupts a wait.
+stopping = []
 
 
 def begin(slot):
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     slot.open_epoch()
     tell(child=slot.index, pid=os.getpid(), ppid=os.getppid())
     slot.mark_ready()
 
 
 def until_stopped():
-    while not stop.wait(0.01):
-        pass
+    while not stopping:
+        time.sleep(0.01)
     return 0
 
 
@@ -130,7 +130,7 @@ def sleepy_task(options, slot):
     begin(slot)
     slot.begin(1, None, None)
     tell(began=1)
-    stop.wait()
+    until_stopped()
     time.sleep(0.2)
     slot.end()
     tell(ended=1)

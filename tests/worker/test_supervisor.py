@@ -369,7 +369,6 @@ def test_what_ran_beside_a_task_that_outran_its_limit_is_not_counted(perform):
 def test_a_warm_stop_waits_for_what_runs(perform):
     stage = perform("sleepy_task", children=2)
     stage.wait_for(times=2, began=1)
-    stage.wait_for(signal="worker_ready")
 
     stage.signal(signal.SIGTERM)
     code = stage.end()
@@ -501,7 +500,7 @@ def test_a_parked_message_is_swept_for_when_it_is_due(perform):
 
 
 def test_an_idle_supervisor_costs_next_to_nothing(perform):
-    stage = perform("idle", children=4, beat_s=2.0, sweep_s=1.0)
+    stage = perform("idle", children=4, beat_s=1.0, sweep_s=0.5)
     stage.wait_for(signal="worker_ready")
     ticks = os.sysconf("SC_CLK_TCK")
 
