@@ -17,9 +17,10 @@ PATIENCE_S = 10.0
 class RedisServer:
     """A redis-server of our own: started in a directory of its own, ended by its process id."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, config: Path | None = None) -> None:
         self.directory = directory
         self.arguments = arguments
+        self.config = config  # Sentinels rewrite theirs
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -35,8 +36,11 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.directory), "--save", "", *self.arguments]
+        command = ["redis-server", *([str(self.config)] if self.config else [])]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.directory), *self.arguments]
+        if "--sentinel" not in self.arguments:
+            command += ["--save", ""]
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -47,7 +51,7 @@ class RedisServer:
                 log_text = (self.directory / "redis.log").read_text()
                 raise AssertionError(f"redis-server did not start:\n{log_text}")
             with contextlib.suppress(OSError):
-                if self.say("PING").startswith(b"+PONG"):
+                if self.say("PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
             time.sleep(0.02)
 
@@ -79,9 +83,13 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    # Not above 55535: a server in cluster mode takes a second port, 10,000 higher.
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port <= 55535:
+            return port
 
 
 def _need_redis() -> None:
@@ -115,8 +123,8 @@ def start_redis(tmp_path_factory):
     _need_redis()
     servers = []
 
-    def start(*arguments: str) -> RedisServer:
-        server = RedisServer(tmp_path_factory.mktemp("redis"), *arguments)
+    def start(*arguments: str, config: Path | None = None) -> RedisServer:
+        server = RedisServer(tmp_path_factory.mktemp("redis"), *arguments, config=config)
         servers.append(server)
         server.start()
         return server

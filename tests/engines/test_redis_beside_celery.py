@@ -142,9 +142,7 @@ def test_a_message_to_an_exchange_reaches_the_queues_that_kombu_has_bound(redis_
     assert [len(broker.peek(name, 9)) for name in ("one", "two")] == [1, 2]
 
 
-def test_publishing_one_message_writes_nothing_that_celery_would_trip_over(
-    redis_server, broker
-):
+def test_publishing_one_message_writes_nothing_that_celery_would_trip_over(redis_server, broker):
     redis_server.say("FLUSHALL")
     broker.publish([message("a", priority=3)])
 
@@ -180,9 +178,7 @@ def test_a_parked_message_that_lies_there_twice_fires_once(broker):
     held = lease(broker)
     due = time.time() + 0.15
 
-    broker.cycle(
-        "w.0.1", [Settlement(one.token, Fate.PARK, due=due) for one in held], ("q",), 0
-    )
+    broker.cycle("w.0.1", [Settlement(one.token, Fate.PARK, due=due) for one in held], ("q",), 0)
     parked = broker.depth("q").due
     while not broker.sweep(POLICY).messages:
         assert time.time() < due + 5
@@ -346,9 +342,7 @@ def test_prefixes_are_put_where_celery_puts_them(redis_url, redis_server):
     pair.broker.enlist("w.0.1", 60)
     pair.broker.publish([message("a")])
     (held,) = lease(pair.broker)
-    pair.broker.cycle(
-        "w.0.1", [Settlement(held.token, documents=(_document("t", {}),))], ("q",), 0
-    )
+    pair.broker.cycle("w.0.1", [Settlement(held.token, documents=(_document("t", {}),))], ("q",), 0)
     pair.broker.publish([message("b")])
 
     with kombu.Connection(redis_url, transport_options=options.transport) as connection:

@@ -210,6 +210,11 @@ class Connection:
         """End it. The next call opens a new one."""
         self._drop()
 
+    def __del__(self) -> None:
+        # Threads end without closing what they had opened. At exit half of everything is gone.
+        with suppress(Exception):
+            self._drop()
+
     # - The socket
 
     def _ensure(self) -> None:

@@ -115,7 +115,7 @@ _PARSERS: dict[bytes, Callable[[PlainReader, bytes], Any]] = {
     b"-": lambda reader, rest: PlainReplyError(rest.decode(errors="replace")),
     b"!": lambda reader, rest: PlainReplyError(reader._bulk(int(rest)).decode(errors="replace")),
     b":": lambda reader, rest: int(rest),
-    b"(": lambda reader, rest: int(rest),
+    b"(": lambda reader, rest: rest,
     b",": lambda reader, rest: float(rest),
     b"#": lambda reader, rest: rest == b"t",
     b"_": lambda reader, rest: None,

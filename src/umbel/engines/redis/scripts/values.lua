@@ -91,6 +91,14 @@ local function push_run(A, at, refused)
   return at + count
 end
 
+-- The last one counts: a sender's own header may have the same name. Found by plain search: a pattern
+-- that walks to the end costs 150 us on the 25 KB of a chain of 100 steps.
 local function tag_of(raw)
-  return string.match(raw, '^.*"delivery_tag"%s*:%s*"([^"\\]+)"')
+  local from, found = 1, nil
+  while true do
+    local _, to = string.find(raw, '"delivery_tag"', from, true)
+    if not to then break end
+    found, from = to + 1, to + 1
+  end
+  return found and string.match(raw, '^%s*:%s*"([^"\\]+)"', found)
 end
