@@ -7,6 +7,8 @@ import pytest
 pytest.register_assert_rewrite("umbel.testing.conformance")
 
 from umbel.engines.redis import open_broker, open_pair, open_store  # noqa: E402
+from umbel.engines.redis.connection import Connection  # noqa: E402
+from umbel.engines.redis.urls import address_of  # noqa: E402
 from umbel.model.settlement import Fate, Settlement  # noqa: E402
 from umbel.ports.engine import EngineOptions, Pair  # noqa: E402
 from umbel.testing.conformance import CrashCases, EngineCases, Harness  # noqa: E402
@@ -17,10 +19,39 @@ pytestmark = pytest.mark.redis
 OPTIONS = EngineOptions()
 
 
+# Time passes for a server when every time that it has noted lies further back.
+PASS = """
+local function back(key)
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    redis.call('ZINCRBY', key, -ARGV[1], member)
+  end
+end
+for db = 0, 1 do
+  redis.call('SELECT', db)
+  for _, key in ipairs(redis.call('KEYS', '*')) do
+    local left = redis.call('PTTL', key)
+    if left > 0 then redis.call('PEXPIRE', key, math.ceil(left - ARGV[1] * 1000)) end
+    if key == 'umbel:consumers' or string.match(key, '^umbel:due') then back(key) end
+    if key == 'umbel:swept' then redis.call('SET', key, redis.call('GET', key) - ARGV[1]) end
+  end
+end
+"""
+
+
 class RedisHarness(Harness):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
+        self._passed_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self._passed_s
+
+    def advance(self, seconds: float) -> None:
+        connection = Connection(address_of(self._url, OPTIONS))
+        connection.command("EVAL", PASS, 0, seconds)
+        connection.close()
+        self._passed_s += seconds
 
     def connect(self, *, is_atomic: bool) -> Pair:
         # Another database of the same server: the harder case.

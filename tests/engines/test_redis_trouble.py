@@ -265,6 +265,29 @@ def test_a_full_server_refuses_a_publish_and_takes_a_settlement(redis_url, opene
     assert tuple(broker.depth("q")) == (3, 1, 0, 3)
 
 
+# - Time that really passes
+
+
+def test_a_worker_that_is_silent_is_given_up_by_the_clock_of_the_server(redis_url, opened):
+    broker = opened(open_broker(redis_url, OPTIONS, None))
+    policy = POLICY._replace(lease_s=0.4, interval_s=0.5)
+    broker.enlist("w.0.1", 0.4)
+    broker.enlist("v.0.1", 60)
+    broker.publish([message("a")])
+    broker.cycle("w.0.1", (), ("q",), 5)
+    broker.sweep(policy)
+    silent_from = time.monotonic()
+
+    while not (given_up := broker.sweep(policy).consumers):
+        broker.renew(["v.0.1"], 60)
+        assert time.monotonic() < silent_from + 5
+        time.sleep(0.02)
+
+    assert given_up == ("w.0.1",)
+    assert time.monotonic() - silent_from > 0.3
+    assert [one.raw for one in broker.cycle("v.0.1", (), ("q",), 5)[1]] == [b"a"]
+
+
 # - What others left
 
 

@@ -125,6 +125,7 @@ def test_tls_waits_and_wakes(start_redis, tmp_path):
     other.close()
 
 
+@pytest.mark.slow
 def test_sentinel_leads_to_the_master_and_to_the_next_one(start_redis):
     master = start_redis()
     replica = start_redis("--replicaof", f"127.0.0.1 {master.port}")
@@ -163,7 +164,7 @@ def test_a_master_that_becomes_a_replica_is_left(start_redis):
     broker.close()
 
 
-def test_without_hiredis(redis_url, monkeypatch):
+def test_without_hiredis(redis_server, redis_url, monkeypatch):
     monkeypatch.setattr(resp, "pack", resp.plain_pack)
     monkeypatch.setattr(resp, "new_reader", resp.PlainReader)
     monkeypatch.setattr(resp, "ReplyError", resp.PlainReplyError)
@@ -176,9 +177,9 @@ def test_without_hiredis(redis_url, monkeypatch):
     other = open_broker(redis_url, OPTIONS, None)
     other.publish([message("a")])
     assert broker.wait(("q",), 5, None)
+    redis_server.say("SET broken 1")
     with pytest.raises(OperationalError, match="WRONGTYPE"):
-        broker.bind("x", "direct", "q", "k")
-        broker._connection.command("LPUSH", "_kombu.binding.x", "y")
+        other.publish([message("a")._replace(queue="broken")])
     broker.close()
     other.close()
 

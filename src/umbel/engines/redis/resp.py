@@ -106,8 +106,8 @@ def _map(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
-def _text(reader: PlainReader, rest: bytes) -> str:
-    return reader._bulk(int(rest))[4:].decode()
+def _text(reader: PlainReader, rest: bytes) -> bytes:
+    return reader._bulk(int(rest))[4:]  # behind "txt:"
 
 
 _PARSERS: dict[bytes, Callable[[PlainReader, bytes], Any]] = {
