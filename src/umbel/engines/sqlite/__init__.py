@@ -1,5 +1,3 @@
-"""SQLite: one file on one machine, or a database in the memory of one process."""
-
 from umbel.engines.sqlite.opening import open_broker, open_store, same_server
 
 __all__ = ["open_broker", "open_store", "same_server"]

@@ -1,110 +1,136 @@
-"""Who is alive on one machine, told by the kernel: shared locks on one file per worker.
+"""Who lives: each process of a worker holds a shared lock on the file of its worker.
 
-Each process of a worker (supervisor, children) holds a shared ``flock`` on the worker's file in the
-``<database>-run`` folder. A sweep that gets the exclusive lock knows that all of them are gone: the
-kernel frees a lock when its last holder ends, however it ends. So a busy or frozen worker is never
-taken for a dead one, and a dead one is seen at the next sweep, not after a lease.
+Theory of operation. ``flock`` belongs to an open file, which forks share, and the kernel drops it
+when the last copy is gone: no heartbeat has to be missed before a killed worker is known to be
+dead. A sweep tries an exclusive lock on the file of another worker. It gets it: nobody holds it,
+the worker is dead, and its consumers are given up at once. It does not: somebody lives, and the
+time of the lease decides (a frozen worker holds its lock). No file: nothing is known.
 
-https://man7.org/linux/man-pages/man2/flock.2.html
+A lock is taken before the consumer is enlisted, so a row without a lock is a dead worker's. Whoever
+deletes a file holds it exclusively; whoever has locked a file checks that it still has its name.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote
+from collections.abc import Iterable
+from contextlib import suppress
+
+from umbel.engines.sqlite.peers import file_name, folder_of
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".lock"
 
 
-class Liveness(Protocol):
-    """Tells whether workers live."""
+class Liveness:
+    """The locks of one connection."""
 
-    # False: deadlines decide, and somebody must renew them.
-    is_by_lock: bool
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._held: dict[str, int] = {}
+        # Descriptors of a process that forked: kept open, because the lock is this child's too.
+        self._inherited: list[int] = []
+        self._pid = os.getpid()
 
-    def arrive(self, worker: str) -> None: ...
-
-    def leave(self, worker: str) -> None: ...
-
-    def is_dead(self, worker: str, deadline: float, now: float) -> bool: ...
-
-
-class Deadlines:
-    """By the deadline alone: for the engine in memory."""
-
-    is_by_lock = False
-
-    def arrive(self, worker: str) -> None:
-        """Nothing to hold."""
-
-    def leave(self, worker: str) -> None:
-        """Nothing to let go."""
-
-    def is_dead(self, worker: str, deadline: float, now: float) -> bool:
-        """Whether the lease has passed."""
-        return deadline < now
-
-
-# Locks that this process holds, by file. One each, whatever connections there are: a second open
-# file description of the same process would be another holder. Inherited ones stay held too.
-_held: dict[tuple[int, str], int] = {}
-
-
-class Locks:
-    """By shared locks beside the file."""
-
-    is_by_lock = True
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def arrive(self, worker: str) -> None:
-        """Hold the worker's lock until this process ends."""
-        path = str(self._path(worker))
-        if (os.getpid(), path) in _held:
+    def hold(self, worker: str) -> None:
+        """Show that a process of this worker lives, until ``close`` or the end of the process."""
+        self._notice_fork()
+        if worker in self._held:
             return
-        self._folder.mkdir(exist_ok=True)
-        while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            try:
-                # A sweep may have removed the file between the two lines above.
-                if os.stat(path).st_ino == os.fstat(fd).st_ino:
-                    break
-            except FileNotFoundError:
-                pass
-            os.close(fd)
-        _held[os.getpid(), path] = fd
-
-    def leave(self, worker: str) -> None:
-        """Let the worker's lock go."""
-        fd = _held.pop((os.getpid(), str(self._path(worker))), None)
-        if fd is not None:
-            os.close(fd)
-
-    def is_dead(self, worker: str, deadline: float, now: float) -> bool:
-        """Whether no process holds the worker's lock; its file is removed then."""
-        path = self._path(worker)
-        if (os.getpid(), str(path)) in _held:
-            return False
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._held[worker] = _locked(self._path(worker))
+        except OSError as error:
+            # Leases still pass by time; only slower.
+            logger.warning(
+                "no lock can be held beside %s (%s): if this worker is killed, that is noticed "
+                "only when its lease has passed",
+                self._database,
+                error,
+            )
+            self._held[worker] = -1
+
+    def dead(self, workers: Iterable[str]) -> dict[str, int]:
+        """Those that are dead for certain, with the descriptor that holds their file: see bury."""
+        self._notice_fork()
+        found: dict[str, int] = {}
+        for worker in workers:
+            if worker in self._held:
+                continue
+            descriptor = _exclusive(self._path(worker))
+            if descriptor is not None:
+                found[worker] = descriptor
+        return found
+
+    def bury(self, dead: dict[str, int], *, is_done: bool) -> None:
+        """Let go of dead workers' files, and delete them when their consumers are given up."""
+        for worker, descriptor in dead.items():
+            if is_done:
+                with suppress(OSError):
+                    os.unlink(self._path(worker))
+            os.close(descriptor)
+
+    def has_workers(self) -> bool:
+        """Whether any worker has this database open."""
+        folder = f"{self._database}-peers"
+        try:
+            names = [name for name in os.listdir(folder) if name.endswith(_SUFFIX)]
+        except OSError:
+            return False
+        for name in names:
+            descriptor = _exclusive(os.path.join(folder, name))
+            if descriptor is None:
+                return True
+            os.close(descriptor)
+        return False
+
+    def close(self) -> None:
+        """Let go of all locks; the last process of a worker deletes its file."""
+        is_owner = self._pid == os.getpid()
+        for worker, descriptor in self._held.items():
+            if descriptor < 0:
+                continue
+            if is_owner:
+                # Only where no other process, and no other connection, shares it.
+                with suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(self._path(worker))
+            os.close(descriptor)
+        self._held.clear()
+
+    def _path(self, worker: str) -> str:
+        return os.path.join(folder_of(self._database), file_name(worker) + _SUFFIX)
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._inherited += self._held.values()
+            self._held = {}
+
+
+def _locked(path: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # Waits only for a sweep that is looking at this moment.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
         except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(fd)
-        return True
-
-    def _path(self, worker: str) -> Path:
-        return self._folder / f"lock.{quote(worker, safe='@')}"
+            pass
+        os.close(descriptor)
 
 
-def worker_of(consumer: str) -> str:
-    """The worker that a consumer belongs to: its name less the last two dotted parts."""
-    return consumer.rsplit(".", 2)[0]
+def _exclusive(path: str) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,29 +1,34 @@
-"""From a ``sqlite://`` or ``memory://`` URL to the doors."""
+"""What the engines' front door calls: a broker and a store on a file, from URLs."""
 
 from __future__ import annotations
 
+from umbel.engines.placing import Steps
 from umbel.engines.sqlite.broker import SqliteBroker
-from umbel.engines.sqlite.place import path_of, place_of
+from umbel.engines.sqlite.location import location_of
 from umbel.engines.sqlite.store import SqliteStore
-from umbel.ports.broker import Broker
 from umbel.ports.engine import EngineOptions
-from umbel.ports.store import Store
 
 
-def open_broker(url: str, options: EngineOptions, store_url: str | None) -> Broker:
-    """A broker; with a store's URL it settles results in its own transactions."""
-    return SqliteBroker(place_of(url), keeps_results=store_url is not None)
+def open_broker(url: str, options: EngineOptions, store_url: str | None) -> SqliteBroker:
+    """A broker; ``store_url`` is given where the results are kept in the same file."""
+    return SqliteBroker(
+        location_of(url, options),
+        Steps.from_options(options.transport),
+        keeps_results=store_url is not None,
+    )
 
 
-def open_store(url: str, options: EngineOptions) -> Store:
-    """A store, with a connection of its own."""
-    return SqliteStore(place_of(url))
+def open_store(url: str, options: EngineOptions) -> SqliteStore:
+    """A result store."""
+    return SqliteStore(location_of(url, options))
 
 
 def same_server(
-    broker_url: str, store_url: str, broker_options: EngineOptions, store_options: EngineOptions
+    broker_url: str,
+    store_url: str,
+    broker_options: EngineOptions,
+    store_options: EngineOptions,
 ) -> bool:
-    """Whether both are one file."""
-    if broker_url.startswith("memory:") or store_url.startswith("memory:"):
-        return place_of(broker_url).url == place_of(store_url).url
-    return path_of(broker_url)[0] == path_of(store_url)[0]
+    """Whether two URLs name one file."""
+    broker = location_of(broker_url, broker_options)
+    return broker.path == location_of(store_url, store_options).path

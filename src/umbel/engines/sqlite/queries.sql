@@ -1,262 +1,348 @@
--- name: publish
--- Add a message at the far end of its queue, or to the due set.
-INSERT INTO messages (queue, step, raw, due) VALUES (?, ?, ?, ?);
+-- Every statement, by name. Those of one step run in one transaction; see schema.sql for the states.
+
+-- name: insert_message
+-- A message arrives: ready, due, or (a claim of a join) in the lane.
+INSERT INTO messages (queue, step, state, home, due, task_id, task, raw)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: bound_queues
+-- The bindings of an exchange.
+SELECT kind, routing_key, queue FROM bindings WHERE exchange = ?;
+
+-- name: bind
+-- Declared twice is declared once.
+INSERT OR IGNORE INTO bindings (exchange, kind, routing_key, queue) VALUES (?, ?, ?, ?);
 
 -- name: enlist
--- Make a consumer known; idempotent.
-INSERT INTO consumers (name, worker, deadline) VALUES (?, ?, ?)
+-- Enlisting again only renews: what is held stays held.
+INSERT INTO consumers (name, worker, deadline) VALUES (:name, :worker, :deadline)
 ON CONFLICT (name) DO UPDATE SET deadline = excluded.deadline;
 
--- name: is_enlisted
--- Whether a consumer may lease and settle.
-SELECT 1 FROM consumers WHERE name = ?;
+-- name: consumer
+-- The fence: whoever has no row here may neither lease nor settle.
+SELECT id, worker FROM consumers WHERE name = ?;
 
 -- name: renew
--- Push a consumer's deadline.
-UPDATE consumers SET deadline = ? WHERE name = ?;
+-- Only a consumer that is still enlisted; nobody is revived.
+UPDATE consumers SET deadline = :deadline WHERE name = :name;
 
 -- name: forget_consumer
--- A consumer leaves or is given up.
-DELETE FROM consumers WHERE name = ?;
+-- Given up, recovered or retired.
+DELETE FROM consumers WHERE id = ?;
 
--- name: finish_many
--- End leases that have nothing but a record; gives those that were held.
-DELETE FROM messages WHERE owner = ? AND id IN (SELECT value FROM json_each(?)) RETURNING id;
+-- name: has_work
+-- Whether a lease of these queues would find anything: exact, so that a waiter does not spin.
+SELECT
+    EXISTS (
+        SELECT 1 FROM messages
+        WHERE state = 0 AND queue IN (SELECT value FROM json_each(:queues))
+    )
+    OR EXISTS (
+        SELECT 1 FROM messages
+        WHERE state = 3 AND queue IN (SELECT value FROM json_each(:queues))
+            AND (
+                verdict IS NOT NULL
+                OR (
+                    begun = 0
+                    AND (losses < 2 OR NOT EXISTS (
+                        SELECT 1 FROM messages AS running
+                        JOIN consumers ON consumers.id = running.owner
+                        WHERE running.state = 1 AND running.losses >= 2
+                            AND running.verdict IS NULL AND consumers.worker = :worker
+                    ))
+                )
+            )
+    )
+    OR EXISTS (SELECT 1 FROM messages WHERE state = 2 AND due <= :now);
 
--- name: finish
--- End one lease.
-DELETE FROM messages WHERE id = ? AND owner = ?;
+-- name: has_lane
+-- Whether anything is in the lane of any queue: almost never.
+SELECT EXISTS (SELECT 1 FROM messages WHERE state = 3);
 
--- name: requeue
--- Put a leased message at the far end of its queue.
-INSERT INTO messages (queue, step, raw, redelivered)
-SELECT queue, step, raw, 1 FROM messages WHERE id = ? AND owner = ?;
+-- name: judged
+-- Messages that only have to be settled, as somebody else decided.
+SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 0
+ORDER BY id LIMIT :limit;
 
--- name: park
--- Put a leased message into the due set.
-UPDATE messages SET owner = NULL, due = ? WHERE id = ? AND owner = ?;
+-- name: lost
+-- Messages that were lost with their own process, and claims of joins.
+SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 1 AND (losses > 0) = 0 AND begun = 0
+ORDER BY id LIMIT :limit;
 
--- name: give_back
--- Put a leased message back to where it was, uncounted.
-UPDATE messages SET owner = NULL, redelivered = 1 WHERE id = ? AND owner = ?;
+-- name: suspect
+-- One message that was lost with a whole worker; after two losses only where no other such message
+-- runs in this worker.
+SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 1 AND (losses > 0) = 1 AND begun = 0
+    AND (losses < 2 OR NOT EXISTS (
+        SELECT 1 FROM messages AS running
+        JOIN consumers ON consumers.id = running.owner
+        WHERE running.state = 1 AND running.losses >= 2
+            AND running.verdict IS NULL AND consumers.worker = :worker
+    ))
+ORDER BY id LIMIT 1;
 
--- name: mark_begun
--- A leased message begins and may not begin again.
-UPDATE messages SET begun = 1 WHERE id = ? AND owner = ?;
+-- name: ready
+-- The next messages of one queue and step. Queue by queue: IN (...) would sort the backlog.
+SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+WHERE state = 0 AND queue = ? AND step = ? ORDER BY id LIMIT ?;
+
+-- name: lease
+-- Rows found by the queries above, in the same transaction. Faster than UPDATE .. RETURNING, which
+-- must number its rows (bench: 49,000 against 41,000 messages a second).
+UPDATE messages SET state = 1, owner = ?, token = ? WHERE id = ?;
+
+-- name: settle_done
+-- The guard is the statement: no row, no effect.
+DELETE FROM messages WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: settle_begun
+-- It stays leased, and is marked.
+UPDATE messages SET begun = 1 WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: settle_requeue
+-- To the far end of its queue: the highest id.
+UPDATE messages
+SET id = (SELECT max(id) + 1 FROM messages), state = 0, home = 0,
+    owner = NULL, token = NULL, redelivered = 1
+WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: settle_park
+-- Into the due set.
+UPDATE messages SET state = 2, due = :due, owner = NULL, token = NULL
+WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: settle_return
+-- To where it was, as if it had not been leased.
+UPDATE messages SET state = home, owner = NULL, token = NULL, begun = 0, redelivered = 1
+WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: queue_of_lease
+-- Whom to wake when it goes back.
+SELECT queue FROM messages WHERE state = 1 AND owner = :owner AND token = :token;
+
+-- name: queues_of_owner
+-- Whom to wake when all that a consumer holds goes back.
+SELECT queue, count(*) FROM messages WHERE state = 1 AND owner = ? GROUP BY queue;
 
 -- name: bury
--- Keep a leased message as a dead letter.
-INSERT INTO dead (queue, raw, cause, deliveries, at)
-SELECT queue, raw, ?, deliveries, ? FROM messages WHERE id = ? AND owner = ?;
+-- Before the message is deleted: to the dead letters.
+INSERT INTO dead (died, queue, step, task_id, task, deliveries, cause, raw)
+SELECT :now, queue, step, task_id, task, deliveries, :cause, raw FROM messages
+WHERE state = 1 AND owner = :owner AND token = :token;
 
--- name: put_record
--- Store a record; a SUCCESS is final.
-INSERT INTO records (task_id, status, data, expires) VALUES (?, ?, ?, ?)
-ON CONFLICT (task_id) DO UPDATE
-SET status = excluded.status, data = excluded.data, expires = excluded.expires
-WHERE records.status <> 'SUCCESS';
+-- name: bury_unroutable
+-- A follow-up whose exchange leads nowhere.
+INSERT INTO dead (died, queue, step, task_id, task, deliveries, cause, raw)
+VALUES (?, '', ?, ?, ?, 0, ?, ?);
 
--- name: lease_ready
--- Claim the next ready messages of one queue, by priority.
-UPDATE messages SET owner = ? WHERE id IN (
-    SELECT id FROM messages
-    WHERE owner IS NULL AND due IS NULL AND lane = 0 AND queue = ?
-    ORDER BY step, id LIMIT ?
-) RETURNING id, step, queue, raw, deliveries, redelivered, verdict;
+-- name: release
+-- What has not begun goes back to where it was; ids keep the order.
+UPDATE messages SET state = home, owner = NULL, token = NULL, redelivered = 1
+WHERE state = 1 AND owner = ? AND token = ? AND begun = 0;
 
--- name: lease_ready_of_step
--- Claim the next ready messages of one queue and priority.
-UPDATE messages SET owner = ? WHERE id IN (
-    SELECT id FROM messages
-    WHERE owner IS NULL AND due IS NULL AND lane = 0 AND queue = ? AND step = ?
-    ORDER BY id LIMIT ?
-) RETURNING id, step, queue, raw, deliveries, redelivered, verdict;
+-- name: held
+-- What one lease is, to judge its loss.
+SELECT id, deliveries, losses, begun, verdict FROM messages
+WHERE state = 1 AND owner = ? AND token = ?;
 
--- name: lease_verdicts
--- Claim messages whose outcome is decided.
-UPDATE messages SET owner = ? WHERE id IN (
-    SELECT id FROM messages
-    WHERE owner IS NULL AND lane = 1 AND queue = ? AND verdict IS NOT NULL
-    ORDER BY id LIMIT ?
-) RETURNING id, step, queue, raw, deliveries, redelivered, verdict;
-
--- name: lease_suspect
--- Claim one message that was lost with a process. One that was lost with two workers or more is
--- held only if this worker holds no other such one.
-UPDATE messages SET owner = ?1 WHERE id = (
-    SELECT id FROM messages AS suspect
-    WHERE owner IS NULL AND lane = 1 AND queue = ?2 AND verdict IS NULL
-      AND (losses < 2 OR NOT EXISTS (
-        SELECT 1 FROM messages AS held, consumers
-        WHERE held.owner = consumers.name AND consumers.worker = ?3 AND held.losses >= 2))
-    ORDER BY id LIMIT 1
-) RETURNING id, step, queue, raw, deliveries, redelivered, verdict;
-
--- name: lane_queues
--- Queues that have messages in the lane.
-SELECT DISTINCT queue FROM messages WHERE owner IS NULL AND lane = 1;
-
--- name: lease_join
--- A completed join becomes a lease of who counted its last part.
-INSERT INTO messages (queue, step, raw, owner) VALUES (?, ?, ?, ?);
-
--- name: open_join
--- Say how many parts complete a join.
-INSERT INTO joins (group_id, size, touched) VALUES (?, ?, ?)
-ON CONFLICT (group_id) DO UPDATE SET size = excluded.size, touched = excluded.touched
-WHERE joins.state = 0;
-
--- name: grow_join
--- A member added others.
-INSERT INTO joins (group_id, grown, touched) VALUES (?, ?, ?)
-ON CONFLICT (group_id) DO UPDATE
-SET grown = joins.grown + excluded.grown, touched = excluded.touched;
-
--- name: touch_join
--- Make sure that a join has a row.
-INSERT INTO joins (group_id, touched) VALUES (?, ?)
-ON CONFLICT (group_id) DO UPDATE SET touched = excluded.touched;
-
--- name: join_state
--- Where a join stands.
-SELECT state FROM joins WHERE group_id = ?;
-
--- name: add_part
--- Count a part, once.
-INSERT INTO parts (group_id, position, task_id, part) VALUES (?, ?, ?, ?)
-ON CONFLICT DO NOTHING;
-
--- name: count_part
--- A new part has come.
-UPDATE joins SET parts = parts + 1 WHERE group_id = ?;
-
--- name: claim_join
--- Claim a complete join; changes a row for the first claimer only.
-UPDATE joins SET state = 1
-WHERE group_id = ? AND state = 0 AND size IS NOT NULL AND parts >= size + grown;
-
--- name: is_join_complete
--- Whether a join is complete and not closed (for a broker elsewhere, which may claim again).
-SELECT 1 FROM joins
-WHERE group_id = ? AND state < 2 AND size IS NOT NULL AND parts >= size + grown;
-
--- name: close_join
--- Nobody is to claim it again.
-UPDATE joins SET state = 2, touched = ? WHERE group_id = ?;
-
--- name: forget_parts
--- The parts of a closed join.
-DELETE FROM parts WHERE group_id = ?;
-
--- name: parts
--- The parts of a join, in order.
-SELECT part FROM parts WHERE group_id = ? ORDER BY position, task_id;
-
--- name: owned
--- What a consumer holds, oldest first.
-SELECT id, deliveries, losses, begun FROM messages WHERE owner = ? ORDER BY id;
-
--- name: to_lane
--- Take a message from a consumer that is gone into the lane.
+-- name: count_loss
+-- It ran when its process died: into the lane, counted, perhaps judged.
 UPDATE messages
-SET owner = NULL, lane = 1, redelivered = 1, deliveries = ?, losses = ?, verdict = ?
-WHERE id = ? AND owner = ?;
+SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1, deliveries = ?, verdict = ?
+WHERE id = ?;
 
--- name: give_back_all
--- Put everything of a consumer back, uncounted.
-UPDATE messages SET owner = NULL, redelivered = 1 WHERE owner = ?;
+-- name: return_all
+-- Everything that a consumer held and that had not begun.
+UPDATE messages SET state = home, owner = NULL, token = NULL, redelivered = 1
+WHERE state = 1 AND owner = ? AND begun = 0;
 
--- name: all_consumers
--- Who is enlisted.
-SELECT name, worker, deadline FROM consumers;
+-- name: judge_begun
+-- Everything that a consumer held and that must not begin again. Without a verdict (the consumer
+-- retired) it waits for the next sweep, which has one.
+UPDATE messages
+SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1,
+    verdict = coalesce(verdict, :verdict)
+WHERE state = 1 AND owner = :owner AND begun = 1;
 
--- name: extend_all
--- Give every consumer a new lease.
+-- name: judge_begun_late
+-- What had begun when its consumer retired.
+UPDATE messages SET verdict = ? WHERE state = 3 AND begun = 1 AND verdict IS NULL;
+
+-- name: suspect_all
+-- A worker is gone, and nobody saw what ran: everything it held is suspect. The first such loss is
+-- not counted, because most of it only stood beside the culprit; from the second on each is, and the
+-- first is remembered when the runs are added up.
+UPDATE messages
+SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1,
+    losses = losses + 1,
+    deliveries = deliveries + (losses > 0),
+    verdict = coalesce(
+        verdict,
+        CASE WHEN begun THEN :begun END,
+        CASE WHEN losses > 0 AND deliveries + 2 >= :max_deliveries THEN :poison END
+    )
+WHERE state = 1 AND owner = :owner;
+
+-- name: consumers
+-- Who is enlisted, oldest first.
+SELECT id, name, worker, deadline FROM consumers ORDER BY id;
+
+-- name: last_sweep
+-- When any worker swept last.
+SELECT at FROM sweeps;
+
+-- name: note_sweep
+-- The time of this sweep.
+INSERT INTO sweeps (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+
+-- name: renew_all
+-- After a late sweep: nobody could renew, or nobody looked.
 UPDATE consumers SET deadline = ?;
+
+-- name: has_due
+-- Whether any message's time has come.
+SELECT EXISTS (SELECT 1 FROM messages WHERE state = 2 AND due <= ?);
+
+-- name: due
+-- Messages whose time has come, in its order.
+SELECT id, queue FROM messages WHERE state = 2 AND due <= ? ORDER BY due, id LIMIT ?;
+
+-- name: last_id
+-- The far end of every queue.
+SELECT coalesce(max(id), 0) FROM messages;
+
+-- name: fire
+-- To the far end of its queue, or back into the lane.
+UPDATE messages SET id = ?, state = home, due = NULL WHERE id = ?;
 
 -- name: next_due
 -- When the next message is due.
-SELECT min(due) FROM messages WHERE due IS NOT NULL;
-
--- name: fire_due
--- Put due messages at the far end of their queues, in order of their time.
-INSERT INTO messages (queue, step, raw, deliveries, losses, redelivered)
-SELECT queue, step, raw, deliveries, losses, redelivered FROM messages
-WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, id LIMIT ?2;
-
--- name: forget_fired
--- The due rows that were copied by fire_due.
-DELETE FROM messages WHERE id IN (
-    SELECT id FROM messages WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, id LIMIT ?2);
-
--- name: get_fact
--- One number that is kept.
-SELECT value FROM facts WHERE name = ?;
-
--- name: put_fact
--- Keep one number.
-INSERT INTO facts (name, value) VALUES (?, ?)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value;
-
--- name: bind
--- A way into a queue.
-INSERT INTO bindings (exchange, kind, queue, routing_key) VALUES (?, ?, ?, ?)
-ON CONFLICT DO NOTHING;
-
--- name: bindings
--- The ways from an exchange.
-SELECT kind, queue, routing_key FROM bindings WHERE exchange = ?;
+SELECT min(due) FROM messages WHERE state = 2;
 
 -- name: depth
 -- How many messages of a queue are where.
 SELECT
-    coalesce(sum(owner IS NULL AND due IS NULL AND lane = 0), 0),
-    coalesce(sum(due IS NOT NULL), 0),
-    coalesce(sum(owner IS NOT NULL), 0),
-    coalesce(sum(owner IS NULL AND lane = 1), 0)
-FROM messages WHERE queue = ?;
+    (SELECT count(*) FROM messages WHERE state = 0 AND queue = :queue),
+    (SELECT count(*) FROM messages WHERE state = 2 AND queue = :queue),
+    (SELECT count(*) FROM messages WHERE state = 1 AND queue = :queue),
+    (SELECT count(*) FROM messages WHERE state = 3 AND queue = :queue);
 
 -- name: peek
--- The next ready envelopes.
-SELECT raw FROM messages
-WHERE owner IS NULL AND due IS NULL AND lane = 0 AND queue = ? ORDER BY step, id LIMIT ?;
+-- The next ready envelopes, in the order in which they are leased.
+SELECT raw FROM messages WHERE state = 0 AND queue = ? ORDER BY step, id LIMIT ?;
 
--- name: purge
--- Delete what is ready or due.
-DELETE FROM messages WHERE queue = ? AND owner IS NULL AND lane = 0;
+-- name: purge_ready
+-- Ready messages of a queue.
+DELETE FROM messages WHERE state = 0 AND queue = ?;
 
--- name: get_records
--- Records by id.
-SELECT task_id, data FROM records WHERE task_id IN (SELECT value FROM json_each(?));
+-- name: purge_due
+-- Due messages of a queue.
+DELETE FROM messages WHERE state = 2 AND queue = ?;
 
--- name: forget_records
--- Delete records.
-DELETE FROM records WHERE task_id IN (SELECT value FROM json_each(?));
+-- name: put_record
+-- A SUCCESS is final.
+INSERT INTO records (task_id, status, expires, data) VALUES (?, ?, ?, ?)
+ON CONFLICT (task_id) DO UPDATE
+SET status = excluded.status, expires = excluded.expires, data = excluded.data
+WHERE records.status <> 'SUCCESS';
+
+-- name: records
+-- Many records in one go; expired ones are gone although nobody has deleted them yet.
+SELECT task_id, status, data FROM records
+WHERE task_id IN (SELECT value FROM json_each(?)) AND (expires IS NULL OR expires > ?);
+
+-- name: forget_record
+-- Also a SUCCESS.
+DELETE FROM records WHERE task_id = ?;
 
 -- name: put_group
--- Keep a saved group.
-INSERT INTO groups (group_id, data, expires) VALUES (?, ?, ?)
-ON CONFLICT (group_id) DO UPDATE SET data = excluded.data, expires = excluded.expires;
+-- The last one saved is kept.
+INSERT INTO saved_groups (group_id, expires, data) VALUES (?, ?, ?)
+ON CONFLICT (group_id) DO UPDATE SET expires = excluded.expires, data = excluded.data;
 
--- name: get_group
--- A saved group.
-SELECT data FROM groups WHERE group_id = ?;
+-- name: saved_group
+-- Unless it has expired.
+SELECT data FROM saved_groups WHERE group_id = ? AND (expires IS NULL OR expires > ?);
 
 -- name: forget_group
--- Delete a saved group.
-DELETE FROM groups WHERE group_id = ?;
+-- A saved group.
+DELETE FROM saved_groups WHERE group_id = ?;
 
 -- name: expire_records
--- Delete a few expired records.
+-- A small batch, so that workers do not wait for it.
 DELETE FROM records WHERE task_id IN (
-    SELECT task_id FROM records WHERE expires IS NOT NULL AND expires < ? LIMIT ?);
+    SELECT task_id FROM records WHERE expires IS NOT NULL AND expires <= ? LIMIT ?
+);
 
 -- name: expire_groups
--- Delete a few expired groups.
-DELETE FROM groups WHERE group_id IN (
-    SELECT group_id FROM groups WHERE expires IS NOT NULL AND expires < ? LIMIT ?);
+-- Saved groups are few.
+DELETE FROM saved_groups WHERE group_id IN (
+    SELECT group_id FROM saved_groups WHERE expires <= ? LIMIT ?
+);
 
--- name: expire_joins
--- Delete a few joins that nothing has touched for long.
-DELETE FROM joins WHERE group_id IN (
-    SELECT group_id FROM joins WHERE state = 2 AND touched < ? LIMIT ?);
+-- name: expired_joins
+-- Joins that nobody has touched for a month, or that are long closed.
+SELECT group_id FROM joins WHERE expires <= ? LIMIT ?;
+
+-- name: forget_join
+-- Its parts are deleted apart.
+DELETE FROM joins WHERE group_id = ?;
+
+-- name: open_join
+-- Opened twice is opened once; a closed join stays closed.
+INSERT INTO joins (group_id, size, expires) VALUES (:group_id, :size, :expires)
+ON CONFLICT (group_id) DO UPDATE
+SET size = excluded.size, expires = max(expires, excluded.expires) WHERE state < 2;
+
+-- name: grow_join
+-- A growth may come before the opening.
+INSERT INTO joins (group_id, grown, expires) VALUES (:group_id, :by, :expires)
+ON CONFLICT (group_id) DO UPDATE SET grown = grown + :by WHERE state < 2;
+
+-- name: join
+-- How far a join is.
+SELECT size, grown, counted, state FROM joins WHERE group_id = ?;
+
+-- name: has_part
+-- Whether a part was counted before.
+SELECT 1 FROM parts WHERE group_id = ? AND position = ? AND task_id = ?;
+
+-- name: insert_part
+-- A part is known by (position, task_id): delivered twice, it counts once.
+INSERT OR IGNORE INTO parts (group_id, position, task_id, data) VALUES (?, ?, ?, ?);
+
+-- name: count_part
+-- After a part was new.
+INSERT INTO joins (group_id, counted, expires) VALUES (:group_id, 1, :expires)
+ON CONFLICT (group_id) DO UPDATE
+SET counted = counted + 1, expires = max(expires, excluded.expires)
+RETURNING size, grown, counted, state;
+
+-- name: keep_claim
+-- The size is not known yet: whoever opens the join may find it complete.
+UPDATE joins SET claim = ?, claim_raw = ? WHERE group_id = ? AND claim IS NULL;
+
+-- name: kept_claim
+-- What was kept.
+SELECT claim, claim_raw FROM joins WHERE group_id = ? AND claim IS NOT NULL;
+
+-- name: claim_join
+-- Once: the next one finds it claimed.
+UPDATE joins SET state = 1 WHERE group_id = ? AND state = 0;
+
+-- name: close_join
+-- Nobody is to claim it again; remembered for a day, for members that are delivered again.
+INSERT INTO joins (group_id, state, expires) VALUES (:group_id, 2, :expires)
+ON CONFLICT (group_id) DO UPDATE
+SET state = 2, expires = excluded.expires, claim = NULL, claim_raw = NULL;
+
+-- name: parts
+-- In order; those of one position by their text, as Celery sorts them.
+SELECT data FROM parts WHERE group_id = ? ORDER BY position, data;
+
+-- name: forget_parts
+-- With the join.
+DELETE FROM parts WHERE group_id = ?;

@@ -1,90 +1,109 @@
--- The whole of umbel in one file. Version 1 (kept in PRAGMA user_version).
+-- The tables of one umbel file (user_version 1). Everything is in this file; only wake-ups and the
+-- locks that show who lives are beside it, in the folder <file>-peers.
 --
--- A message is one row of `messages` in one of five places, told by its columns:
---   ready   owner NULL, due NULL, lane 0
---   due     owner NULL, due set
---   leased  owner set (the consumer's name); the lease's token is the row's id
---   lane    owner NULL, lane 1: it was lost with a process; with a verdict it is settled, not run
---   (dead letters are rows of `dead`)
--- Rows are served by id, so what is given back keeps its place; what goes to the far end, or
--- becomes due, gets a new id. Each partial index serves one question and holds only its rows.
-
+-- messages: every message that is not dead, in exactly one state:
+--   0 ready   leased next, by (step, id) within its queue; a message that goes to the far end of
+--             its queue gets a new id, one that comes back to the near end keeps its own
+--   1 leased  owner and token say by whom; every effect of a lease is guarded by both
+--   2 due     waits for its time
+--   3 lane    lost with a process, judged, or the claim of a join: served before what is ready
+-- "home" is the state (0 or 3) that a lease goes back to.
 CREATE TABLE messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue TEXT NOT NULL,
-    step INTEGER NOT NULL,              -- priority, rounded down to 0, 3, 6, 9; 0 is served first
-    raw BLOB NOT NULL,                  -- the envelope
-    due REAL,                           -- unix seconds
-    owner TEXT,                         -- consumer
-    lane INTEGER NOT NULL DEFAULT 0,
-    deliveries INTEGER NOT NULL DEFAULT 0,  -- counted runs that ended with their process
-    losses INTEGER NOT NULL DEFAULT 0,      -- how often it was lost with a whole worker
+    id          INTEGER PRIMARY KEY,
+    queue       TEXT    NOT NULL,
+    step        INTEGER NOT NULL,            -- place of its priority among the steps; 0 first
+    state       INTEGER NOT NULL,
+    home        INTEGER NOT NULL DEFAULT 0,
+    due         REAL,                        -- unix seconds; in state 2
+    owner       INTEGER,                     -- consumers.id; in state 1
+    token       INTEGER,                     -- in state 1; grows with each lease of a consumer
+    deliveries  INTEGER NOT NULL DEFAULT 0,  -- runs that ended with the death of the process
+    losses      INTEGER NOT NULL DEFAULT 0,  -- with a whole worker; then it is a suspect
     redelivered INTEGER NOT NULL DEFAULT 0,
-    begun INTEGER NOT NULL DEFAULT 0,       -- it may not begin again (acks_late=False)
-    verdict BLOB
+    begun       INTEGER NOT NULL DEFAULT 0,  -- must not begin again
+    verdict     BLOB,                        -- an outcome that somebody else decided
+    task_id     TEXT    NOT NULL,
+    task        TEXT    NOT NULL,
+    raw         BLOB    NOT NULL             -- the envelope
 );
-CREATE INDEX messages_ready ON messages (queue, step, id)
-    WHERE owner IS NULL AND due IS NULL AND lane = 0;
-CREATE INDEX messages_lane ON messages (queue, id) WHERE owner IS NULL AND lane = 1;
-CREATE INDEX messages_owned ON messages (owner) WHERE owner IS NOT NULL;
-CREATE INDEX messages_due ON messages (due) WHERE due IS NOT NULL;
+CREATE INDEX messages_ready ON messages (queue, step) WHERE state = 0;
+CREATE INDEX messages_leased ON messages (owner, token) WHERE state = 1;
+CREATE INDEX messages_due ON messages (due, queue) WHERE state = 2;
+-- Judged ones, then those lost with their own process, then suspects, each in order of id.
+CREATE INDEX messages_lane ON messages (queue, (verdict IS NULL), (losses > 0)) WHERE state = 3;
 
+-- consumers: who may lease and settle. A row that is gone was given up.
 CREATE TABLE consumers (
-    name TEXT PRIMARY KEY,
-    worker TEXT NOT NULL,               -- the name less its last two dotted parts
-    deadline REAL NOT NULL              -- unix seconds; only where no lock tells who lives
-) WITHOUT ROWID;
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    name     TEXT NOT NULL UNIQUE,
+    worker   TEXT NOT NULL,
+    deadline REAL NOT NULL                   -- unix seconds
+);
 
+-- records: results. No rowid: a record is found, written and deleted by its task id alone, and ids
+-- that begin with the time keep neighbours together.
 CREATE TABLE records (
     task_id TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    data BLOB NOT NULL,
-    expires REAL                        -- unix seconds; NULL: kept for ever
+    status  TEXT NOT NULL,
+    expires REAL,                            -- unix seconds; NULL: kept for ever
+    data    BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX records_expires ON records (expires) WHERE expires IS NOT NULL;
+CREATE INDEX records_expiring ON records (expires) WHERE expires IS NOT NULL;
 
-CREATE TABLE groups (
+-- saved_groups: what GroupResult.save keeps.
+CREATE TABLE saved_groups (
     group_id TEXT PRIMARY KEY,
-    data BLOB NOT NULL,
-    expires REAL
-) WITHOUT ROWID;
+    expires  REAL,
+    data     BLOB NOT NULL
+);
 
--- A join is complete when it has `size` + `grown` parts. state: 0 counting, 1 claimed, 2 closed.
+-- joins: the count of a chord's members. state: 0 counting, 1 claimed, 2 closed. The claim is kept
+-- here only while the size is not known yet.
 CREATE TABLE joins (
-    group_id TEXT PRIMARY KEY,
-    size INTEGER,                       -- NULL until it is opened
-    grown INTEGER NOT NULL DEFAULT 0,
-    parts INTEGER NOT NULL DEFAULT 0,
-    state INTEGER NOT NULL DEFAULT 0,
-    touched REAL NOT NULL
-) WITHOUT ROWID;
+    group_id   TEXT PRIMARY KEY,
+    size       INTEGER,
+    grown      INTEGER NOT NULL DEFAULT 0,
+    counted    INTEGER NOT NULL DEFAULT 0,
+    state      INTEGER NOT NULL DEFAULT 0,
+    expires    REAL NOT NULL,
+    claim      TEXT,                         -- id, task, queue, priority, tag as JSON
+    claim_raw  BLOB
+);
+CREATE INDEX joins_expiring ON joins (expires);
+
+-- parts: the results of a join's members, each once.
 CREATE TABLE parts (
-    group_id TEXT NOT NULL,
-    position INTEGER NOT NULL,          -- 9223372036854775807 where it has none
-    task_id TEXT NOT NULL,
-    part BLOB NOT NULL,
+    group_id TEXT    NOT NULL,
+    position INTEGER NOT NULL,               -- 2^62 where the member has none: sorts last
+    task_id  TEXT    NOT NULL,
+    data     BLOB    NOT NULL,
     PRIMARY KEY (group_id, position, task_id)
 ) WITHOUT ROWID;
 
+-- dead: messages that will not run, with the cause and everything to send them again.
 CREATE TABLE dead (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue TEXT NOT NULL,
-    raw BLOB NOT NULL,
-    cause TEXT NOT NULL,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    died       REAL    NOT NULL,             -- unix seconds
+    queue      TEXT    NOT NULL,
+    step       INTEGER NOT NULL,
+    task_id    TEXT    NOT NULL,
+    task       TEXT    NOT NULL,
     deliveries INTEGER NOT NULL,
-    at REAL NOT NULL
+    cause      TEXT    NOT NULL,
+    raw        BLOB    NOT NULL
 );
 
--- Ways into a queue from a named exchange.
+-- bindings: how messages that are published to a named exchange reach queues.
 CREATE TABLE bindings (
-    exchange TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    queue TEXT NOT NULL,
+    exchange    TEXT NOT NULL,
+    kind        TEXT NOT NULL,
     routing_key TEXT NOT NULL,
-    PRIMARY KEY (exchange, queue, routing_key)
+    queue       TEXT NOT NULL,
+    PRIMARY KEY (exchange, kind, routing_key, queue)
 ) WITHOUT ROWID;
 
-CREATE TABLE facts (
-    name TEXT PRIMARY KEY,
-    value REAL
-) WITHOUT ROWID;
+-- sweeps: one row, the time of the last sweep of all workers.
+CREATE TABLE sweeps (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    at REAL NOT NULL
+);

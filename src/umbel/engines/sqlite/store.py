@@ -1,86 +1,97 @@
-"""The store door on one SQLite file: records, groups, and joins for a broker elsewhere."""
+"""The result store in the file.
+
+A watch has a seat on the board of sleepers and is told the ids of what was stored; it reads only
+those. Where a word was lost, it reads everything that it watches and is not final: at once when the
+board says so, else at the next slow look, which costs nothing while nobody writes.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from umbel.engines.sqlite import joins
-from umbel.engines.sqlite.doorbell import CALLER
-from umbel.engines.sqlite.place import Place
-from umbel.model.clock import monotonic_s
+from umbel.engines.sqlite.connection import Connection
+from umbel.engines.sqlite.joins import Joins
+from umbel.engines.sqlite.location import Location
+from umbel.engines.sqlite.queries import SQL
+from umbel.engines.sqlite.settling import put
+from umbel.engines.sqlite.wakeup import POLL_S, Board, Seat, sleep
+from umbel.model import states
+from umbel.model.clock import monotonic_s, unix_s
 from umbel.model.join import JoinClosing, JoinGrowth, JoinOpening, JoinPart
 from umbel.model.message import Message
 from umbel.model.record import Document
-from umbel.model.states import READY_STATES
-
-# A watcher looks by itself this often, should a ring be lost.
-LOOK_S = 0.5
-# How many tasks one query asks for.
-CHUNK = 500
-# Closed joins are remembered this long, so that a late duplicate of a part meets them.
-JOIN_MEMORY_S = 86400.0
 
 
 class SqliteStore:
-    """Results in a file (or in memory)."""
+    """See ``umbel.ports.store.Store`` for what each method promises."""
 
-    def __init__(self, place: Place) -> None:
-        self.url = place.url
-        self._place = place
-        self._database = place.database
+    def __init__(self, location: Location, *, clock: Callable[[], float] = unix_s) -> None:
+        self.url = location.url
+        self._clock = clock
+        self._connection = Connection(location)
+        self._board = Board(location.path)
 
     def put(self, documents: Sequence[Document]) -> None:
-        """See ``ports.store``."""
-        with self._database.transaction():
-            self._put(documents)
-        self._place.bell.ring(CALLER)
+        """Store records."""
+        if not documents:
+            return
+        with self._connection.writing() as sql:
+            put(sql, documents, self._clock())
+        self._board.tell_records([document.task_id for document in documents])
 
     def get(self, task_ids: Sequence[str]) -> list[bytes | None]:
-        """See ``ports.store``."""
+        """The records, in order."""
         found = self.found(task_ids)
-        return [found.get(task_id) for task_id in task_ids]
+        return [found[task_id][1] if task_id in found else None for task_id in task_ids]
 
-    def found(self, task_ids: Sequence[str]) -> dict[str, bytes]:
-        """The records that there are."""
-        found: dict[str, bytes] = {}
-        with self._database.reading():
-            for first in range(0, len(task_ids), CHUNK):
-                wanted = json.dumps(list(task_ids[first : first + CHUNK]))
-                found.update(self._database.run("get_records", wanted).fetchall())
-        return found
+    def found(self, task_ids: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+        """Status and document of those that have a record, in one statement."""
+        facts = (json.dumps(list(task_ids)), self._clock())
+        with self._connection.reading() as sql:
+            return {
+                task_id: (status, data)
+                for task_id, status, data in sql.execute(SQL["records"], facts)
+            }
+
+    def version(self) -> int:
+        """Changes whenever another connection has written anything."""
+        with self._connection.reading() as sql:
+            return int(sql.execute("PRAGMA data_version").fetchone()[0])
 
     def watch(self, task_ids: Sequence[str]) -> SqliteWatch:
-        """See ``ports.store``."""
-        return SqliteWatch(self, self._place, task_ids)
+        """A subscription, in force from ``__enter__`` on."""
+        return SqliteWatch(self, self._board, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """See ``ports.store``."""
-        with self._database.transaction():
-            self._database.run("forget_records", json.dumps(list(task_ids)))
+        """Delete records."""
+        with self._connection.writing() as sql:
+            sql.executemany(SQL["forget_record"], [(task_id,) for task_id in task_ids])
 
     def put_group(self, group_id: str, data: bytes, ttl_s: float | None) -> None:
-        """See ``ports.store``."""
-        with self._database.transaction():
-            self._database.run("put_group", group_id, data, self._expires(ttl_s))
+        """Keep a saved group."""
+        expires = self._clock() + ttl_s if ttl_s else None
+        with self._connection.writing() as sql:
+            sql.execute(SQL["put_group"], (group_id, expires, data))
 
     def get_group(self, group_id: str) -> bytes | None:
-        """See ``ports.store``."""
-        with self._database.reading():
-            row = self._database.run("get_group", group_id).fetchone()
-        return row[0] if row else None
+        """A saved group."""
+        with self._connection.reading() as sql:
+            row = sql.execute(SQL["saved_group"], (group_id, self._clock())).fetchone()
+        return None if row is None else row[0]
 
     def forget_group(self, group_id: str) -> None:
-        """See ``ports.store``."""
-        with self._database.transaction():
-            self._database.run("forget_group", group_id)
+        """Delete a saved group."""
+        with self._connection.writing() as sql:
+            sql.execute(SQL["forget_group"], (group_id,))
 
     def parts(self, group_id: str) -> list[bytes]:
-        """See ``ports.store``."""
-        with self._database.reading():
-            return [row[0] for row in self._database.run("parts", group_id)]
+        """The parts of a join, in order."""
+        with self._connection.reading() as sql:
+            return [data for (data,) in sql.execute(SQL["parts"], (group_id,))]
 
     def apply(
         self,
@@ -90,62 +101,53 @@ class SqliteStore:
         grows: Sequence[JoinGrowth] = (),
         closes: Sequence[JoinClosing] = (),
     ) -> list[Message]:
-        """See ``ports.store``."""
-        now = self._place.now()
-        claims: dict[str, Message] = {}
-        with self._database.transaction():
-            self._put(documents)
-            joins.grow_joins(self._database, grows, now)
-            joins.open_joins(self._database, opens, now)
-            for part in parts:
-                joins.count_part(self._database, part, now)
-                if self._database.run("is_join_complete", part.group_id).fetchone():
-                    claims[part.group_id] = part.claim
-            joins.close_joins(self._database, closes, now)
+        """The result side of a settlement whose broker is elsewhere."""
+        now = self._clock()
+        with self._connection.writing() as sql:
+            put(sql, documents, now)
+            joins = Joins(sql, now, is_repeatable=True)
+            claims = joins.open(opens)
+            joins.grow(grows, beside=parts)
+            claims += joins.count(parts)
+            joins.close(closes)
         if documents:
-            self._place.bell.ring(CALLER)
-        return list(claims.values())
+            self._board.tell_records([document.task_id for document in documents])
+        return claims
 
     def expire(self, limit: int) -> int:
-        """See ``ports.store``."""
-        now = self._place.now()
-        with self._database.transaction():
-            gone = self._database.run("expire_records", now, limit).rowcount
-            gone += self._database.run("expire_groups", now, limit).rowcount
-            gone += self._database.run("expire_joins", now - JOIN_MEMORY_S, limit).rowcount
-        return gone
+        """Delete expired records, groups and joins, up to ``limit`` of each."""
+        now = self._clock()
+        with self._connection.writing() as sql:
+            deleted = sql.execute(SQL["expire_records"], (now, limit)).rowcount
+            deleted += sql.execute(SQL["expire_groups"], (now, limit)).rowcount
+            joins = sql.execute(SQL["expired_joins"], (now, limit)).fetchall()
+            sql.executemany(SQL["forget_parts"], joins)
+            sql.executemany(SQL["forget_join"], joins)
+        return deleted + len(joins)
 
     def close(self) -> None:
-        """See ``ports.store``."""
-        self._place.bell.close()
-        if not self._place.is_volatile:
-            self._database.close()
-
-    def _put(self, documents: Sequence[Document]) -> None:
-        self._database.run_many(
-            "put_record",
-            [(d.task_id, d.status, d.data, self._expires(d.ttl_s)) for d in documents],
-        )
-
-    def _expires(self, ttl_s: float | None) -> float | None:
-        return self._place.now() + ttl_s if ttl_s else None
+        """End the connection."""
+        self._board.close()
+        self._connection.close()
 
 
 class SqliteWatch:
-    """Looks at the records of some tasks whenever somebody has settled.
+    """See ``umbel.ports.store.Watch``."""
 
-    Tasks are asked for in the order given, in chunks; after a chunk with nothing new in it only
-    every so often, so that waiting for ten thousand costs no more than waiting for those that come
-    next.
-    """
-
-    def __init__(self, store: SqliteStore, place: Place, task_ids: Sequence[str]) -> None:
+    def __init__(self, store: SqliteStore, board: Board, task_ids: Sequence[str]) -> None:
         self._store = store
-        self._pending: dict[str, bytes | None] = dict.fromkeys(task_ids)
-        self._ear = place.bell.ear(CALLER)
-        self._is_first = True
+        self._board = board
+        self._watched = dict.fromkeys(task_ids)
+        # What was given last; a record that was read twice is given once.
+        self._given: dict[str, bytes] = {}
+        self._final: set[str] = set()
+        self._unread: set[str] = set(self._watched)
+        self._version = -1
+        self._seat: Seat | None = None
 
     def __enter__(self) -> Self:
+        self._seat = self._board.sit()
+        self._arm()
         return self
 
     def __exit__(
@@ -154,49 +156,76 @@ class SqliteWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ear.close()
+        if self._seat is not None:
+            with suppress(OSError):
+                self._seat.close()
+            self._seat = None
 
     def add(self, task_ids: Sequence[str]) -> None:
-        """See ``ports.store``."""
-        self._pending.update(dict.fromkeys(task_ids))
-        self._is_first = True
+        """Watch more."""
+        new = [task_id for task_id in task_ids if task_id not in self._watched]
+        self._watched.update(dict.fromkeys(new))
+        self._unread.update(new)
+        self._arm()
 
     def changes(self, timeout_s: float | None) -> dict[str, bytes]:
-        """See ``ports.store``."""
+        """What was stored since the last call."""
         deadline = None if timeout_s is None else monotonic_s() + timeout_s
-        if self._is_first:
-            self._is_first = False
-            found = self._look(is_thorough=True)
-            if found:
-                return found
         while True:
-            left_s = LOOK_S if deadline is None else min(LOOK_S, deadline - monotonic_s())
-            rang, _ = self._ear.listen(left_s, None)
-            found = self._look(is_thorough=not rang)
-            if found or (deadline is not None and monotonic_s() >= deadline):
-                return found
+            changed = self._read()
+            if changed:
+                return changed
+            left_s = POLL_S if deadline is None else min(POLL_S, deadline - monotonic_s())
+            if left_s <= 0:
+                return {}
+            is_told, _ = sleep(self._seat, None, left_s)
+            if not is_told:
+                self._look_for_writers()
 
-    def _look(self, *, is_thorough: bool) -> dict[str, bytes]:
-        wanted = list(self._pending)
-        news: dict[str, bytes] = {}
-        for first in range(0, len(wanted), CHUNK):
-            chunk = wanted[first : first + CHUNK]
-            found = self._store.found(chunk)
-            fresh = {key: data for key, data in found.items() if self._pending[key] != data}
-            news.update(fresh)
-            # Results come about in the order of sending: where a chunk has little new, the
-            # later ones have less.
-            if not is_thorough and len(fresh) < len(chunk) // 2 and first:
-                break
-        for task_id, data in news.items():
-            if _is_ready(data):
-                del self._pending[task_id]
-            else:
-                self._pending[task_id] = data
-        return news
+    def _arm(self) -> None:
+        if self._seat is not None:
+            self._seat.watch(list(self._watched))
 
+    def _read(self) -> dict[str, bytes]:
+        self._listen()
+        unread, self._unread = self._unread, set()
+        if not unread:
+            return {}
+        try:
+            found = self._store.found(unread)
+        except BaseException:
+            self._unread |= unread
+            raise
+        changed = {}
+        for task_id, (status, data) in found.items():
+            if self._given.get(task_id) != data:
+                self._given[task_id] = changed[task_id] = data
+            if status == states.SUCCESS:
+                self._final.add(task_id)
+        return changed
 
-def _is_ready(data: bytes) -> bool:
-    # Told from the bytes alone; a state that can't be told is compared again at the next look.
-    head = data[:64]
-    return any(f'"status": "{state}"'.encode() in head for state in READY_STATES)
+    def _listen(self) -> None:
+        if self._seat is None:
+            return
+        if not self._seat.is_valid:
+            # A fork, or the folder was deleted: sit down anew, and read everything.
+            self._seat.close()
+            self._seat = self._board.sit()
+            self._arm()
+            self._unread = self._pending()
+            return
+        told = self._seat.drained()
+        if told is None:
+            self._unread = self._pending()
+        else:
+            self._unread |= told & self._watched.keys()
+
+    def _look_for_writers(self) -> None:
+        """The slow look: somebody has written, and may have failed to tell."""
+        version = self._store.version()
+        if version != self._version:
+            self._version = version
+            self._unread = self._pending()
+
+    def _pending(self) -> set[str]:
+        return set(self._watched) - self._final
