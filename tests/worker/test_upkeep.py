@@ -166,6 +166,27 @@ def test_what_a_broker_that_is_away_misses_is_owed_in_order(upkeep, broker, cloc
     assert "is back after" in caplog.records[1].message
 
 
+def test_an_outage_does_not_end_because_nobody_is_left_to_renew(upkeep, broker, clock, caplog):
+    broker.error = OperationalError("no route")
+
+    with caplog.at_level(logging.WARNING):
+        live(upkeep, clock, 30.0, consumers=())
+
+    assert len(caplog.records) == 1
+
+
+def test_a_store_that_is_away_is_no_outage_of_the_broker(broker, clock, caplog):
+    store = Store(expired=10)
+    store.expire = lambda limit: (_ for _ in ()).throw(OperationalError("no store"))
+    upkeep = make(broker, clock, store=store)
+
+    with caplog.at_level(logging.WARNING):
+        live(upkeep, clock, 130.0)
+
+    assert not upkeep.outage.is_on
+    assert ["no store" in record.message for record in caplog.records] == [True, True]
+
+
 def test_an_outage_is_tried_again_at_growing_distances(upkeep, broker, clock):
     broker.error = OperationalError("no route")
     attempts = []

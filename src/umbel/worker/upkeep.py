@@ -191,10 +191,10 @@ class Upkeep:
         lost: list[str] = []
 
         def renew() -> None:
-            if consumers:
-                lost.extend(self._broker.renew(consumers, self._policy.lease_s))
+            lost.extend(self._broker.renew(consumers, self._policy.lease_s))
 
-        if not self._attempt(renew):
+        # Where nobody lives nothing is asked, and no answer is none that ends an outage.
+        if consumers and not self._attempt(renew):
             return False
         self._beat_at_s = self._now() + self._beat_s
         # One that was never seen enlisted is about to enlist; one that was has been given up.
@@ -263,13 +263,14 @@ class Upkeep:
                 assert_never(debt)
 
     def _expire(self, store: Store) -> None:
+        # Results may be on a server of their own, whose trouble is no outage of the broker.
         deleted = 0
-
-        def expire() -> None:
-            nonlocal deleted
+        try:
             deleted = store.expire(EXPIRY_BATCH)
-
-        self._attempt(expire)
+        except OperationalError as error:
+            logger.warning("Expired results can't be deleted now: %s", error)
+        except Exception:  # noqa: BLE001 - the top of a service's loop: it must go on
+            logger.exception("Expired results can't be deleted now")
         self._expiry_at_s = self._now() + (
             EXPIRY_INTERVAL_S if deleted < EXPIRY_BATCH else _SHORTEST_WAIT_S * 100
         )
