@@ -175,6 +175,19 @@ def test_an_outage_does_not_end_because_nobody_is_left_to_renew(upkeep, broker, 
     assert len(caplog.records) == 1
 
 
+def test_an_outage_is_asked_after_when_those_it_began_with_are_gone(upkeep, broker, clock):
+    live(upkeep, clock, 1.5)
+    broker.error = OperationalError("no route")
+    upkeep.beat(["w.0.1"])
+
+    broker.error = None
+    clock.now = upkeep.next_at()
+    upkeep.tend(())
+
+    assert not upkeep.outage.is_on
+    assert upkeep.next_at() > clock.now
+
+
 def test_a_store_that_is_away_is_no_outage_of_the_broker(broker, clock, caplog):
     store = Store(expired=10)
     store.expire = lambda limit: (_ for _ in ()).throw(OperationalError("no store"))

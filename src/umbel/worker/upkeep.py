@@ -155,7 +155,9 @@ class Upkeep:
         if not self._pay():
             return
         is_due = self._due_at_s is not None and now >= self._due_at_s
-        if (now >= self._sweep_at_s or is_due) and not self.sweep():
+        # An outage that nothing else has ended by now is asked after by a sweep.
+        is_due = is_due or now >= self._sweep_at_s or self.outage.is_on
+        if is_due and not self.sweep():
             return
         if self._store is not None and now >= self._expiry_at_s:
             self._expire(self._store)
