@@ -64,7 +64,6 @@ class RedisServer:
     def kill(self) -> None:
         """End it without a word, as a crash would."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait(PATIENCE_S)
 

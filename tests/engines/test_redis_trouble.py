@@ -209,7 +209,7 @@ def test_a_watch_whose_connection_is_cut_reads_again(redis_server, redis_url, op
 
 
 def test_a_record_too_large_for_a_subscriber_is_read_all_the_same(start_redis, opened):
-    server = start_redis("--client-output-buffer-limit", "pubsub 1mb 512kb 1")
+    server = start_redis("--client-output-buffer-limit", "pubsub", "1mb", "512kb", "1")
     store = opened(open_store(server.url, OPTIONS))
     writer = opened(open_store(server.url, OPTIONS))
     large = b'{"status": "SUCCESS", "result": "' + b"x" * (8 << 20) + b'"}'
@@ -226,7 +226,7 @@ def test_a_record_too_large_for_a_subscriber_is_read_all_the_same(start_redis, o
 @pytest.fixture
 def full(redis_server, redis_url):
     """Fill the server; gives a function to fill it, it is emptied again at the end."""
-    yield lambda: redis_server.say("CONFIG SET maxmemory 1mb")
+    yield lambda: redis_server.say("CONFIG SET maxmemory 1")
     redis_server.say("CONFIG SET maxmemory 0")
 
 

@@ -128,7 +128,7 @@ def test_tls_waits_and_wakes(start_redis, tmp_path):
 @pytest.mark.slow
 def test_sentinel_leads_to_the_master_and_to_the_next_one(start_redis):
     master = start_redis()
-    replica = start_redis("--replicaof", f"127.0.0.1 {master.port}")
+    replica = start_redis("--replicaof", "127.0.0.1", str(master.port))
     config = master.directory / "sentinel.conf"
     config.write_text(
         f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"

@@ -100,6 +100,7 @@ class Connection:
                 sent = False
                 why: Exception = passing
                 if not str(passing).startswith(("LOADING", "BUSY")):
+                    # It is another server's turn.
                     self._drop()
             except resp.TROUBLE as error:
                 self._broke(error)
@@ -381,7 +382,13 @@ class Connection:
 
 
 def _passes(reply: Any) -> bool:
-    return isinstance(reply, resp.ReplyError) and str(reply).startswith(_PASSING)
+    if not isinstance(reply, resp.ReplyError):
+        return False
+    said = str(reply)
+    if said.startswith("ERR Error running script"):
+        # Redis 6.2 wraps what a command in a script was told.
+        return any(f"-{word} " in said for word in _PASSING)
+    return said.startswith(_PASSING)
 
 
 def _is_would_block(error: OSError) -> bool:
