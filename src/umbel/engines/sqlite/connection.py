@@ -24,7 +24,7 @@ from weakref import WeakSet
 from umbel.engines.sqlite.location import Location
 from umbel.engines.sqlite.queries import SCHEMA
 from umbel.model.clock import monotonic_s
-from umbel.model.errors import ImproperlyConfigured, OperationalError
+from umbel.model.errors import ImproperlyConfigured, OperationalError, PublishOutcomeUnknown
 
 # "umbl": marks the file as ours, so that no other program's database is written to.
 APPLICATION_ID = 0x756D626C
@@ -112,6 +112,9 @@ class Connection:
         if error is None and self._is_file_there():
             try:
                 sql.execute("COMMIT")
+            except sqlite3.Error as failure:
+                self._give_up(sql, failure)
+                raise
             except BaseException:
                 self._roll_back(sql)
                 raise
@@ -123,6 +126,16 @@ class Connection:
                 f"{self.location.path} was removed or replaced while it was in use, and nothing "
                 f"was written; what it held is gone. The next attempt uses what is there then"
             )
+
+    def _give_up(self, sql: sqlite3.Connection, failure: sqlite3.Error) -> None:
+        """A commit that failed: usually it did not happen, and can be tried again."""
+        is_undone = sql.in_transaction or _name_of(failure).startswith("SQLITE_FULL")
+        self._roll_back(sql)
+        if not is_undone:
+            # The disk failed in the middle: sending it again might send it twice.
+            raise PublishOutcomeUnknown(
+                f"{self.explained(failure)}; it is not known whether the last transaction is there"
+            ) from failure
 
     def _roll_back(self, sql: sqlite3.Connection) -> None:
         # Some errors (a full disk) have rolled back already.
@@ -173,7 +186,7 @@ class Connection:
 
     def explained(self, error: sqlite3.Error) -> OperationalError:
         """The error in our words; a connection that can't be trusted any more is closed."""
-        name = getattr(error, "sqlite_errorname", "") or ""
+        name = _name_of(error)
         for begin, text in _MEANINGS.items():
             if name.startswith(begin):
                 if begin not in ("SQLITE_BUSY", "SQLITE_FULL"):
@@ -242,6 +255,11 @@ class _Use:
         trace: TracebackType | None,
     ) -> None:
         self._connection.end(self._mode, error)
+
+
+def _name_of(error: sqlite3.Error) -> str:
+    # Errors of the module itself have none.
+    return getattr(error, "sqlite_errorname", "") or ""
 
 
 def _prepare(sql: sqlite3.Connection, path: str, deadline: float) -> None:
