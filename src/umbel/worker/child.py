@@ -155,7 +155,8 @@ class Child:
             self.slot.note_due(admitted.due)
             return self.settler.parked(admitted)
         if isinstance(admitted, Joined):
-            return self.settler.settle_join(admitted)
+            # Its parts are read first, and a store that is away must not end this process.
+            return self.consumer.read(lambda: self.settler.settle_join(admitted))
         if isinstance(admitted, Decided):
             report.decided(admitted, self.plan_of(admitted.request.task or ""))
             return self.settler.decided(admitted)

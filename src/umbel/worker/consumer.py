@@ -17,7 +17,7 @@ import os
 import random
 import select
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import LeaseLost, OperationalError
@@ -26,6 +26,8 @@ from umbel.model.settlement import Settlement
 from umbel.ports.engine import Pair
 
 logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -108,6 +110,12 @@ class Consumer:
             logger.warning("broker trouble: %s; trying again", error)
             self._through_trouble(lambda: self._settle_only(settlements), is_told=True)
             return []
+
+    def read(self, step: Callable[[], Found]) -> Found:
+        """Read what a settlement needs, however long its server is away."""
+        found: list[Found] = []
+        self._through_trouble(lambda: found.append(step()))
+        return found[0]
 
     def idle(self, timeout_s: float) -> None:
         """Wait until there may be work, or the wake pipe is written to."""
