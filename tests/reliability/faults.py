@@ -77,6 +77,13 @@ def on_redis(faults, monkeypatch):
         yield
 
 
+def _disk_error():
+    error = sqlite3.OperationalError("disk I/O error, made by the test")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    error.sqlite_errorname = "SQLITE_IOERR"
+    return error
+
+
 @contextmanager
 def on_sqlite(faults, monkeypatch):
     """Let statements fail."""
@@ -99,7 +106,7 @@ def on_sqlite(faults, monkeypatch):
             return faults.around(
                 " ".join(sql.split())[:70],
                 lambda: plain(self, sql, *parameters),
-                lambda: sqlite3.OperationalError("disk I/O error, made by the test"),
+                _disk_error,
             )
 
     def faulty(*arguments, **options):

@@ -166,6 +166,11 @@ class Trace:
         """How often each key came to its end."""
         return Counter(run.key for run in self.runs() if run.kind == "end")
 
+    def repeated(self):
+        """How many runs were not the first of their attempt."""
+        begun = [run[2:4] + run[5:] for run in self.runs() if run.kind == "begin"]
+        return len(begun) - len(set(begun))
+
     def forked(self):
         """Keys of tasks that were sent twice: two first deliveries of one attempt of one id."""
         firsts = defaultdict(int)

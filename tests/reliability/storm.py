@@ -364,7 +364,7 @@ def tally(bench, seed, blows, producer, pending, took_s):
         blows=Counter(blow.what for blow in blows),
         accepted=Counter(one.kind for one in sent),
         run=sum(begun.values()),
-        repeated=sum(1 for run in runs if run.kind == "begin" and run.is_repeated),
+        repeated=bench.trace.repeated(),
         refused=len(producer.refused),
         unknown=len(producer.unknown),
         ran_though_refused=sorted(

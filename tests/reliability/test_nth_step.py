@@ -152,8 +152,7 @@ def _run(scene, faults, leftovers):
     except (Crash, PublishOutcomeUnknown):
         outcome = "unknown"
     except OperationalError:
-        # SQLite may fail after a COMMIT only where the disk lies; nobody can know then.
-        outcome = "unknown" if faults.hit.startswith("COMMIT") else "refused"
+        outcome = "refused"
     with faults.suspended():
         depth = depth_of(scene.app)
     if outcome != "accepted":
