@@ -10,6 +10,7 @@ import pytest
 
 from umbel import Celery
 from umbel.app.finding import find_app
+from umbel.app.tracebacks import own_traceback
 from umbel.model.errors import ImproperlyConfigured
 
 
@@ -130,3 +131,23 @@ def test_without_packages_django_is_asked(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(ImproperlyConfigured, match="DJANGO_SETTINGS_MODULE"):
         Celery("discovering").autodiscover_tasks(force=True)
+
+
+def test_an_included_module_that_is_not_there_is_named(write: Callable[..., None]) -> None:
+    write("found_here.py", "import found_nowhere\n")
+
+    with pytest.raises(ImproperlyConfigured, match=r"no module 'found_missing'.*include="):
+        Celery("shop", include=["found_missing"]).import_modules()
+    with pytest.raises(ModuleNotFoundError, match="found_nowhere"):
+        Celery("shop", include=["found_here"]).import_modules()
+
+
+def test_a_module_that_does_not_compile_shows_its_own_line_only(write: Callable[..., None]) -> None:
+    write("found_halved.py", "def f(:\n")
+
+    with pytest.raises(SyntaxError) as caught:
+        find_app("found_halved")
+
+    shown = own_traceback(caught.value)
+    assert "found_halved.py" in shown
+    assert "importlib" not in shown

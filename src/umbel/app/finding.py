@@ -50,18 +50,30 @@ def look_here_too() -> None:
 
 
 def import_named(names: Iterable[str]) -> None:
-    """Import modules by name, each once."""
+    """Import modules by name, each once. Raises ``ImproperlyConfigured`` where one is not there."""
     look_here_too()
     for name in dict.fromkeys(names):
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not _is_itself_missing(name, error):
+                raise
+            raise ImproperlyConfigured(
+                f"there is no module {error.name!r}, which include= (or the setting 'include' or"
+                f" 'imports') names as {name!r} (looked in {os.getcwd()} and on sys.path)"
+            ) from None
+
+
+def _is_itself_missing(name: str, error: ModuleNotFoundError) -> bool:
+    # Else the module is there; something that it imports is not.
+    return error.name is not None and (name == error.name or name.startswith(error.name + "."))
 
 
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            # The module is there; something that it imports is not.
+        if not _is_itself_missing(name, error):
             raise
         parent, _, last = name.rpartition(".")
         if parent and error.name == name:
@@ -138,9 +150,7 @@ def _related(package: str, related_name: str | None) -> ModuleType | None:
     try:
         holder = importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name is None or not (
-            package == error.name or package.startswith(error.name + ".")
-        ):
+        if not _is_itself_missing(package, error):
             raise
         # 'proj.apps.ShopConfig', as Django lists apps: look beside the class.
         parent = package.rpartition(".")[0]

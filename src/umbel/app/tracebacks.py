@@ -16,6 +16,9 @@ def own_traceback(error: BaseException) -> str:
     first: TracebackType | None = error.__traceback__
     while first is not None and _is_ours(first.tb_frame.f_code.co_filename):
         first = first.tb_next
+    if first is None and isinstance(error, SyntaxError):
+        # A module that could not even be compiled: the error itself names the file and the line.
+        return "".join(traceback.format_exception_only(error))
     lines = traceback.format_exception(type(error), error, first or error.__traceback__)
     return "".join(lines)
 
