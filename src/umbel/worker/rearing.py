@@ -10,7 +10,6 @@ the parent and reports deaths.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import select
 import signal
@@ -18,9 +17,9 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, NamedTuple
 
+from umbel.app.tracebacks import own_traceback
 from umbel.model.errors import UmbelError
 from umbel.worker import parentage
 from umbel.worker.alarms import Alarms
@@ -73,7 +72,7 @@ def live(channel: Channel, household: Household, prepare: Prepare) -> int:
     except SystemExit as error:
         return _give_up(channel, f"Error: the app ended its process: exit({error.code!r})\n")
     except BaseException as error:  # noqa: BLE001 - user code; its traceback is the message
-        return _give_up(channel, _own_traceback(error))
+        return _give_up(channel, own_traceback(error))
     nursery = _Nursery(channel, household, prepared)
     try:
         nursery.serve()
@@ -254,17 +253,3 @@ def _give_up(channel: Channel, message: str) -> int:
     with suppress(ChannelClosed):
         channel.send({"is": "failed"})
     return 1
-
-
-def _own_traceback(error: BaseException) -> str:
-    """The traceback from the first frame of the user's code on."""
-    first: TracebackType | None = error.__traceback__
-    while first is not None and _is_ours(first.tb_frame.f_code.co_filename):
-        first = first.tb_next
-    return "".join(traceback.format_exception(error.with_traceback(first or error.__traceback__)))
-
-
-def _is_ours(filename: str) -> bool:
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    importing = os.path.dirname(importlib.__file__)
-    return filename.startswith((ours + os.sep, importing + os.sep, "<frozen importlib"))
