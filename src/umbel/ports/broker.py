@@ -22,6 +22,7 @@ from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
+from umbel.ports.graveyard import Graveyard
 
 
 class SweepPolicy(NamedTuple):
@@ -61,6 +62,11 @@ class Broker(Protocol):
 
     url: str  # without the password
     ordered_ids: bool  # ids of tasks are best ordered by time (``ids.new_ordered_id``)
+
+    @property
+    def graveyard(self) -> Graveyard:
+        """Its dead letters, over this connection."""
+        ...
 
     def publish(self, messages: Sequence[Message], openings: Sequence[JoinOpening] = ()) -> None:
         """Store messages, and open joins before any of them can be leased, in one step.

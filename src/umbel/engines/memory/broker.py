@@ -7,6 +7,7 @@ import select
 from collections.abc import Sequence
 from contextlib import suppress
 
+from umbel.engines.memory.graveyard import MemoryGraveyard
 from umbel.engines.memory.house import House
 from umbel.engines.placing import Steps
 from umbel.model.clock import monotonic_s
@@ -24,6 +25,7 @@ class MemoryBroker:
 
     def __init__(self, url: str, house: House, steps: Steps, *, keeps_results: bool) -> None:
         self.url = url
+        self.graveyard = MemoryGraveyard(house)
         self._house = house
         self._steps = steps
         self._keeps_results = keeps_results

@@ -20,7 +20,7 @@ from umbel.engines.memory.joins import Joins
 from umbel.engines.placing import Steps, is_bound
 from umbel.model.clock import unix_s
 from umbel.model.errors import LeaseLost, QueueNotFound
-from umbel.model.join import JoinOpening
+from umbel.model.join import JOIN_TASK, JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.record import Document
@@ -28,11 +28,10 @@ from umbel.model.settlement import Fate, Settlement
 from umbel.ports.broker import Depth, SweepPolicy, Swept
 
 
-class DeadLetter(NamedTuple):
+class Buried(NamedTuple):
     """A message that will not run."""
 
-    message: Message
-    deliveries: int
+    entry: Entry
     cause: str
     died: float
 
@@ -52,11 +51,12 @@ class House:
         self.lock = threading.RLock()
         # Called, without the lock, after a step that somebody may wait for.
         self.listeners: set[Callable[[], None]] = set()
-        self.dead: list[DeadLetter] = []
+        self.dead: dict[int, Buried] = {}  # by number, the oldest first
         self.joins = Joins()
         self.bindings: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self.records: dict[str, tuple[str, bytes, float | None]] = {}
         self.groups: dict[str, tuple[bytes, float | None]] = {}
+        self._deaths = count(1)
         self._places = count(1)
         self._ready: dict[tuple[str, int], list[Entry]] = defaultdict(list)
         self._due: list[tuple[float, int, Entry]] = []
@@ -207,7 +207,21 @@ class House:
                 pass
 
     def _bury(self, entry: Entry, cause: str) -> None:
-        self.dead.append(DeadLetter(entry.message, entry.deliveries, cause, self.now()))
+        self.dead[next(self._deaths)] = Buried(entry, cause, self.now())
+
+    def revive(self, number: int) -> bool:
+        """Put a dead letter back, as if never delivered; False where it has no queue."""
+        entry = self.dead[number].entry
+        if not entry.queue:
+            return False
+        del self.dead[number]
+        fresh = Entry(entry.message, entry.queue, entry.step, next(self._places))
+        if entry.message.task == JOIN_TASK:
+            fresh.is_of_lane = True
+            self._lane.append(fresh)
+        else:
+            heapq.heappush(self._ready[fresh.queue, fresh.step], fresh)
+        return True
 
     def _go_home(self, entry: Entry) -> None:
         entry.redelivered = True

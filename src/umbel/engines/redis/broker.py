@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Results, script
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
+from umbel.engines.redis.graveyard import RedisGraveyard
 from umbel.engines.redis.keys import BrokerKeys, Slots, lease_of
 from umbel.engines.redis.resp import Argument
 from umbel.engines.redis.urls import Address, Manners
@@ -54,6 +55,7 @@ class RedisBroker:
         self._connection = Connection(address)
         self._names = BrokerKeys(manners.prefix, manners.separator, manners.steps)
         self._commands = Commands(self._names, address.db, results)
+        self.graveyard = RedisGraveyard(self._connection, self._names)
         self._order = manners.order
         self._turn = 0
         self._slots: dict[tuple[str, ...], Slots] = {}

@@ -35,7 +35,8 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
   umbel:swept                string  unix seconds of the last sweep
   umbel:dead                 zset    number -> unix seconds
   umbel:dead:number          string  the last number
-  umbel:dead:<number>        hash    raw, cause, queue, deliveries, id, time
+  umbel:dead:<number>        hash    raw, cause, queue, suffix, flags (j or none), deliveries, id,
+                                     task, time
 Markers, with a TTL:
   umbel:p:<writer>           string  sequence number of a producer's last batch; 1 hour
   umbel:d:<queue>:<tag>      string  this delivery has sent its follow-ups; 3 hours

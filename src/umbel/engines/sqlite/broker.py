@@ -15,6 +15,7 @@ from contextlib import suppress
 from umbel.engines.placing import Steps
 from umbel.engines.sqlite import claiming, recovery
 from umbel.engines.sqlite.connection import Connection
+from umbel.engines.sqlite.graveyard import SqliteGraveyard
 from umbel.engines.sqlite.joins import Joins
 from umbel.engines.sqlite.liveness import Liveness
 from umbel.engines.sqlite.location import Location
@@ -51,6 +52,7 @@ class SqliteBroker:
         self._clock = clock
         self._connection = Connection(location)
         self._board = Board(location.path)
+        self.graveyard = SqliteGraveyard(self._connection, self._board)
         self._liveness = Liveness(location.path)
         self._seat: Seat | None = None
         # The worker that consumes here: a suspect that its siblings keep it from is no work.

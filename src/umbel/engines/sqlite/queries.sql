@@ -346,3 +346,42 @@ SELECT data FROM parts WHERE group_id = ? ORDER BY position, data;
 -- name: forget_parts
 -- With the join.
 DELETE FROM parts WHERE group_id = ?;
+
+-- name: dead_letters
+-- Dead letters that fit, the newest first. A parameter that is NULL asks for nothing.
+SELECT id, died, queue, task_id, task, deliveries, cause, raw FROM dead
+WHERE (:numbers IS NULL OR id IN (SELECT value FROM json_each(:numbers)))
+    AND (:up_to IS NULL OR id <= :up_to)
+    AND (:task_ids IS NULL OR task_id IN (SELECT value FROM json_each(:task_ids)))
+    AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+    AND (:tasks IS NULL OR EXISTS (SELECT 1 FROM json_each(:tasks) WHERE task GLOB value))
+    AND (:cause IS NULL OR instr(lower(cause), lower(:cause)) > 0)
+    AND (:since IS NULL OR died >= :since)
+    AND (:until IS NULL OR died <= :until)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: dead_numbers
+-- Their numbers, the oldest first: the same question.
+SELECT id FROM dead
+WHERE (:numbers IS NULL OR id IN (SELECT value FROM json_each(:numbers)))
+    AND (:up_to IS NULL OR id <= :up_to)
+    AND (:task_ids IS NULL OR task_id IN (SELECT value FROM json_each(:task_ids)))
+    AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+    AND (:tasks IS NULL OR EXISTS (SELECT 1 FROM json_each(:tasks) WHERE task GLOB value))
+    AND (:cause IS NULL OR instr(lower(cause), lower(:cause)) > 0)
+    AND (:since IS NULL OR died >= :since)
+    AND (:until IS NULL OR died <= :until)
+ORDER BY id;
+
+-- name: revive
+-- A dead letter as a new message, in the lane if it is the claim of a join. One that never had a
+-- queue has nowhere to go.
+INSERT INTO messages (queue, step, state, home, task_id, task, raw)
+SELECT queue, step, iif(task = 'umbel.join', 3, 0), iif(task = 'umbel.join', 3, 0),
+    task_id, task, raw
+FROM dead WHERE id = ? AND queue <> ''
+RETURNING queue;
+
+-- name: forget_dead
+-- Sent again, or purged.
+DELETE FROM dead WHERE id = ?;

@@ -9,6 +9,7 @@ Call ``pytest.register_assert_rewrite("umbel.testing.conformance")`` before the 
 an assertion compared.
 """
 
+from umbel.testing.conformance.burying import GraveCases
 from umbel.testing.conformance.crashes import CrashCases
 from umbel.testing.conformance.harness import Harness
 from umbel.testing.conformance.joining import JoinCases
@@ -28,6 +29,7 @@ class EngineCases(
     JoinCases,
     StoreCases,
     WakeCases,
+    GraveCases,
 ):
     """All cases that need one process only."""
 

@@ -51,20 +51,26 @@ local function block(width)
   return from, count
 end
 
-local function bury(raw, cause, queue, deliveries)
+local function bury(m, cause)
+  local raw = m.raw
   local number = redis.call('INCR', P .. 'umbel:dead:number')
   local now = redis.call('TIME')
   local time = now[1] .. '.' .. string.format('%06d', now[2])
-  redis.call('HSET', P .. 'umbel:dead:' .. number, 'raw', raw, 'cause', cause, 'queue', queue,
-    'deliveries', deliveries, 'time', time,
-    'id', string.match(raw, '"id"%s*:%s*"([^"\\]*)"') or '')
+  redis.call('HSET', P .. 'umbel:dead:' .. number, 'raw', raw, 'cause', cause, 'queue', m.queue,
+    'suffix', m.suffix, 'flags', m.flags == 'j' and 'j' or '', 'deliveries', m.deliveries,
+    'time', time, 'id', string.match(raw, '"id"%s*:%s*"([^"\\]*)"') or '',
+    'task', string.match(raw, '"task"%s*:%s*"([^"\\]*)"') or '')
   redis.call('ZADD', P .. 'umbel:dead', time, number)
 end
 
 local function push_runs(from, runs)
   for _ = 1, runs do
     from = push_run(A, from, function(error, list, first, last)
-      for i = first, last do bury(A[i], error.err, list, 0) end
+      -- The list's name is queue and suffix; so it is when it is pushed again.
+      local queue = string.sub(list, #P + 1)
+      for i = first, last do
+        bury({raw = A[i], queue = queue, suffix = '', flags = '', deliveries = 0}, error.err)
+      end
     end)
   end
 end
@@ -120,7 +126,7 @@ local function settle(token, fate, extra)
   elseif fate == '2' then
     park_until(m, token, extra)
   elseif fate == '3' then
-    bury(m.raw, extra, m.queue, m.deliveries)
+    bury(m, extra)
   elseif fate == '4' then
     returned[#returned + 1] = {token = tonumber(token), m = m}
   end
