@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from umbel.app import logs, signals
 from umbel.app.app import App
 from umbel.app.execution import Plan, execute
-from umbel.model.clock import monotonic_ns
+from umbel.model.clock import monotonic_ns, unix_s
 from umbel.model.errors import LeaseLost, OperationalError, SoftTimeLimitExceeded
 from umbel.model.lease import Lease
 from umbel.model.outcome import Failed, Outcome
@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 # How long an idle child sleeps at most before it looks at its queues again: the backstop for a
 # wake-up that the network swallowed.
 IDLE_S = 60.0
+# A supervisor is asked to look for due messages at most this often by one child.
+HINT_NS = 50_000_000
 
 
 class Slot(Protocol):
@@ -72,7 +74,14 @@ class Slot(Protocol):
 
     def add_done(self, number: int) -> None: ...
 
-    def note_due(self, unix_s: float) -> None: ...
+    def note_due(self, unix_seconds: float) -> None: ...
+
+    @property
+    def watch_fd(self) -> int: ...
+
+    def take_watch(self) -> bool: ...
+
+    def pass_watch(self) -> None: ...
 
     def mark_ready(self) -> None: ...
 
@@ -220,6 +229,9 @@ class Inline:
         self.pending_since_ns = 0
         # Joins that a settlement without a claim has completed: leases of ours, to be carried out.
         self.joined: list[Lease] = []
+        # Of a worker's idle children one listens at the broker.
+        self.is_watching = False
+        self._hinted_ns = 0
         most = child.options.prefetch_multiplier
         self.pace = Pace(most) if most else Pace()
 
@@ -240,19 +252,52 @@ class Inline:
                 if leases:
                     self._run_batch(leases)
                 elif not self.pending:
-                    child.consumer.idle(IDLE_S)
+                    self._idle()
             except LeaseLost:
                 self.pending, self.joined = [], []
                 while child.slot.take() is not None:
                     pass
         self._flush()
+        child.slot.pass_watch()
         return EXIT_STOPPED
+
+    def _idle(self) -> None:
+        """Watch the broker until there may be work, or wait for a sibling that does."""
+        child = self.child
+        if not self.is_watching:
+            self.is_watching = child.slot.take_watch()
+            while not self.is_watching and not child.is_stopping:
+                child.consumer.sleep_on(child.slot.watch_fd)
+                self.is_watching = child.slot.take_watch()
+                if self.is_watching:
+                    # What came while the sibling was busy is not told to us: look first.
+                    return
+            if not self.is_watching:
+                return
+        if child.consumer.idle(IDLE_S):
+            self._hint_due()
+
+    def _hint_due(self) -> None:
+        # The wake may have been for a message that is due soon, of which no lease tells: let the
+        # supervisor look when that is, but not for every message.
+        now_ns = monotonic_ns()
+        if now_ns - self._hinted_ns > HINT_NS:
+            self._hinted_ns = now_ns
+            self.child.slot.note_due(unix_s())
+
+    def _pass_watch(self) -> None:
+        if self.is_watching:
+            self.is_watching = False
+            self.child.slot.pass_watch()
 
     def _run_batch(self, leases: list[Lease]) -> None:
         child = self.child
         jobs = self._jobs_of(leases)
         if not jobs:
             return
+        if len(leases) >= self.pace.limit or not self.pace.is_short(jobs[-1].plan.name):
+            # There may be more than we can take, or this will take a while.
+            self._pass_watch()
         if len(jobs) > 1:
             child.slot.offer([job.lease.token for job in jobs[1:]])
         started = monotonic_ns()

@@ -117,13 +117,20 @@ class Consumer:
         self._through_trouble(lambda: found.append(step()))
         return found[0]
 
-    def idle(self, timeout_s: float) -> None:
-        """Wait until there may be work, or the wake pipe is written to."""
+    def idle(self, timeout_s: float) -> bool:
+        """Wait until there may be work (then True), or the wake pipe is written to."""
+        has_work = False
         try:
-            self._broker.wait(self._queues, timeout_s, self._wake_fd)
+            has_work = self._broker.wait(self._queues, timeout_s, self._wake_fd)
         except OperationalError as error:
             logger.warning("broker trouble: %s; trying again", error)
             self._through_trouble(lambda: self._broker.renew([self.name], self._lease_s), True)
+        self.clear_wake()
+        return has_work
+
+    def sleep_on(self, fd: int) -> None:
+        """Wait until a sibling lets us watch, or the wake pipe is written to."""
+        select.select([fd, self._wake_fd], [], [])
         self.clear_wake()
 
     def clear_wake(self) -> None:

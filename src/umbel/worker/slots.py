@@ -5,7 +5,7 @@ machine's order. A store or load of one word is one machine instruction, so no w
 
     word 0            next_look: the monotonic ns at which the supervisor looks again by itself
     lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns
-    slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid
+    slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches
 
 A *slot* is the seat of one child; prefork gives it the lane of its own number, the threads pool is
 slot 0 with one lane per thread. A lane says what runs: the writer clears the token, writes the
@@ -16,12 +16,18 @@ The give-back pipe holds one record (epoch, token) per message that is leased an
 and supervisor read from the same pipe, and the kernel gives each record to one of them: that is
 all the locking there is, and a SIGKILL can't leave it locked. Records of an older epoch are
 skipped by both: tokens are unique within one epoch only.
+
+Of the idle children one *watches* the broker; the others sleep on a pipe that holds one byte, the
+right to watch. Without it each message wakes them all, and on a busy machine the ones that find
+nothing delay the one that has found it. A child keeps the right while it runs what is known to be
+short, passes it on before anything else, and the supervisor puts it back when its holder has died.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,7 +44,7 @@ _FIRST_SLOT = _FIRST_LANE + LANES * _ROW
 _WORDS = _FIRST_SLOT + LANES * _ROW
 
 _TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD = range(5)
-_EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID = range(6)
+_EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID, _WATCHES = range(7)
 
 _AWAKE = 2**63
 _RECORD = struct.Struct("=QQ")
@@ -63,10 +69,30 @@ class Board:
         self._memory = mmap.mmap(-1, _WORDS * 8)
         self.words = memoryview(self._memory).cast("Q")
         self.stay_awake()
+        # The right to watch: one byte, held by a child or lying here.
+        self.watch_read, self.watch_write = os.pipe()
+        os.set_blocking(self.watch_read, False)
+        os.set_blocking(self.watch_write, False)
+        self._put_watch_back()
 
     def stay_awake(self) -> None:
         """The supervisor is looking right now: whoever has news pokes it."""
         self.words[_NEXT_LOOK] = _AWAKE
+
+    def mend_watch(self) -> None:
+        """Put the right to watch back if it has died with its holder."""
+        is_held = any(self.words[_FIRST_SLOT + number * _ROW + _WATCHES] for number in range(LANES))
+        if not is_held and not select.select([self.watch_read], [], [], 0)[0]:
+            self._put_watch_back()
+
+    def _put_watch_back(self) -> None:
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self.watch_write, b"w")
+
+    def close(self) -> None:
+        """Let go of the pipe; the memory goes with its last process."""
+        os.close(self.watch_read)
+        os.close(self.watch_write)
 
     def sleep_until(self, deadline_ns: int) -> None:
         """The supervisor will look again then: news that can wait until then need no poke."""
@@ -93,6 +119,7 @@ class Slot:
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.poke_fd = poke_fd
+        self._board = board
         self._words = board.words
         self._lane = _FIRST_LANE + number * _ROW
         self._row = _FIRST_SLOT + number * _ROW
@@ -177,6 +204,27 @@ class Slot:
         if monotonic_ns() + int((unix_seconds - now) * 1e9) < words[_NEXT_LOOK]:
             self._poke()
 
+    @property
+    def watch_fd(self) -> int:
+        """Readable when nobody watches the broker."""
+        return self._board.watch_read
+
+    def take_watch(self) -> bool:
+        """Become the one child that watches the broker, if nobody does."""
+        try:
+            os.read(self._board.watch_read, 1)
+        except BlockingIOError:
+            return False
+        self._words[self._row + _WATCHES] = 1
+        return True
+
+    def pass_watch(self) -> None:
+        """Let another one watch."""
+        if self._words[self._row + _WATCHES]:
+            self._words[self._row + _WATCHES] = 0
+            with suppress(BlockingIOError, BrokenPipeError):
+                os.write(self._board.watch_write, b"w")
+
     # What the supervisor does.
 
     def vacate(self) -> int:
@@ -187,6 +235,8 @@ class Slot:
         words[row + _READY] = 0
         words[row + _DUE] = 0
         words[row + _PID] = 0
+        words[row + _WATCHES] = 0
+        self._board.mend_watch()
         for lane in range(self.lanes):
             words[self._lane + lane * _ROW] = 0
         return generation
@@ -327,6 +377,18 @@ class LocalSlot:
         """Whether what runs in this lane has outrun its soft limit."""
         running = self._running.get(lane)
         return running is not None and 0 < running.soft_ns <= monotonic_ns()
+
+    @property
+    def watch_fd(self) -> int:
+        """There is nobody to share with."""
+        return -1
+
+    def take_watch(self) -> bool:
+        """The only child always watches."""
+        return True
+
+    def pass_watch(self) -> None:
+        """To nobody."""
 
     def add_done(self, number: int) -> None:
         """So many more tasks have ended."""

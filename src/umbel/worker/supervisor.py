@@ -401,6 +401,7 @@ class Supervisor:
         self._alarms.close()
         os.close(self._poke_read)
         os.close(self._poke_write)
+        self._board.close()
         if self._pair is not None:
             for engine in (self._pair.broker, self._pair.store):
                 if engine is not None:

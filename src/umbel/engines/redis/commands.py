@@ -169,7 +169,9 @@ class Commands:
         if slots is None:
             return [], arguments
         arguments += slots.headers
-        return [*slots.special, *slots.lists, mark], arguments
+        # The last one is read only to be told of: a message that is due sooner than all others
+        # lets an idle child wake, and its supervisor look when that is.
+        return [*slots.special, *slots.lists, mark, self.names.own(b"due")], arguments
 
     def again(self, arguments: Sequence[Argument]) -> list[Argument]:
         """The arguments of a cycle for a second sending: the first may be there already."""
