@@ -70,14 +70,20 @@ _REFUSED = {
     **dict.fromkeys(("filesystem", "file"), "use sqlite:///file.db, which is a file too"),
 }
 
-_PASSWORD = re.compile(r"(?P<begin>[\w+.\-]+://[^/@:;?\s]*:)(?P<password>[^@;\s]*)@")
+_PASSWORD = re.compile(r"(?P<begin>[\w+.\-]+://[^/@:;?\s]*:)(?P<password>[^;?\s]*)@")
 _SECRET_OPTION = re.compile(r"(?P<begin>[?&][^=&;]*password=)[^&;\s]*", re.IGNORECASE)
 
 
 class _Engine(Protocol):
     """What the folder of a technology hands on."""
 
-    def open_broker(self, url: str, options: EngineOptions, store_url: str | None) -> Broker: ...
+    def open_broker(
+        self,
+        url: str,
+        options: EngineOptions,
+        store_url: str | None,
+        store_options: EngineOptions | None = None,
+    ) -> Broker: ...
 
     def open_store(self, url: str, options: EngineOptions) -> Store: ...
 
@@ -112,7 +118,10 @@ def open_pair(
         broker_url, result_url, broker_options, result_options
     )
     broker = broker_engine.open_broker(
-        broker_url, broker_options, result_url if is_atomic else None
+        broker_url,
+        broker_options,
+        result_url if is_atomic else None,
+        result_options if is_atomic else None,
     )
     return Pair(broker, store_engine.open_store(result_url, result_options), is_atomic)
 

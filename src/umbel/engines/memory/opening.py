@@ -14,7 +14,12 @@ _houses: dict[str, House] = {}
 _lock = threading.Lock()
 
 
-def open_broker(url: str, options: EngineOptions, store_url: str | None) -> MemoryBroker:
+def open_broker(
+    url: str,
+    options: EngineOptions,
+    store_url: str | None,
+    store_options: EngineOptions | None = None,
+) -> MemoryBroker:
     """A broker; ``store_url`` is given where the results are kept in the same house."""
     return MemoryBroker(
         _address(url),

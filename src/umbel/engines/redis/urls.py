@@ -111,7 +111,7 @@ class Manners(NamedTuple):
     prefix: str = ""
     separator: bytes = SEPARATOR
     steps: tuple[int, ...] = PRIORITY_STEPS
-    order: str = "priority"  # of queues, within a priority: as given, sorted, round_robin
+    order: str = "round_robin"  # of queues, within a priority: as given, sorted, round_robin
     is_chord_ordered: bool = True
 
 
@@ -133,7 +133,7 @@ def manners_of(options: EngineOptions) -> Manners:
     """What the options say about keys."""
     transport = options.transport
     separator = transport.get("sep", SEPARATOR)
-    order = transport.get("queue_order_strategy", "priority")
+    order = transport.get("queue_order_strategy", "round_robin")
     if order not in _ORDERS:
         raise ImproperlyConfigured(
             f"queue_order_strategy is {order!r}; wanted one of {', '.join(_ORDERS)}"

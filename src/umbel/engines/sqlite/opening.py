@@ -9,7 +9,12 @@ from umbel.engines.sqlite.store import SqliteStore
 from umbel.ports.engine import EngineOptions
 
 
-def open_broker(url: str, options: EngineOptions, store_url: str | None) -> SqliteBroker:
+def open_broker(
+    url: str,
+    options: EngineOptions,
+    store_url: str | None,
+    store_options: EngineOptions | None = None,
+) -> SqliteBroker:
     """A broker; ``store_url`` is given where the results are kept in the same file."""
     return SqliteBroker(
         location_of(url, options),
