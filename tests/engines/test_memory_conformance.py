@@ -2,15 +2,13 @@
 
 import pytest
 
-pytest.register_assert_rewrite("umbel.testing.conformance")
-
-from umbel.engines.memory.broker import MemoryBroker  # noqa: E402
-from umbel.engines.memory.house import House  # noqa: E402
-from umbel.engines.memory.store import MemoryStore  # noqa: E402
-from umbel.engines.placing import Steps  # noqa: E402
-from umbel.model.clock import unix_s  # noqa: E402
-from umbel.ports.engine import Pair  # noqa: E402
-from umbel.testing.conformance import EngineCases, Harness  # noqa: E402
+from umbel.engines.memory.broker import MemoryBroker
+from umbel.engines.memory.house import House
+from umbel.engines.memory.store import MemoryStore
+from umbel.engines.placing import Steps
+from umbel.model.clock import unix_s
+from umbel.ports.engine import Pair
+from umbel.testing.conformance import EngineCases, Harness
 
 
 class MemoryHarness(Harness):

@@ -2,15 +2,13 @@
 
 import pytest
 
-pytest.register_assert_rewrite("umbel.testing.conformance")
-
-from umbel.engines.placing import Steps  # noqa: E402
-from umbel.engines.sqlite.broker import SqliteBroker  # noqa: E402
-from umbel.engines.sqlite.location import location_of  # noqa: E402
-from umbel.engines.sqlite.store import SqliteStore  # noqa: E402
-from umbel.model.clock import unix_s  # noqa: E402
-from umbel.ports.engine import EngineOptions, Pair  # noqa: E402
-from umbel.testing.conformance import CrashCases, EngineCases, Harness  # noqa: E402
+from umbel.engines.placing import Steps
+from umbel.engines.sqlite.broker import SqliteBroker
+from umbel.engines.sqlite.location import location_of
+from umbel.engines.sqlite.store import SqliteStore
+from umbel.model.clock import unix_s
+from umbel.ports.engine import EngineOptions, Pair
+from umbel.testing.conformance import CrashCases, EngineCases, Harness
 
 
 class SqliteHarness(Harness):

@@ -219,6 +219,7 @@ class SqliteBroker:
         finally:
             self._liveness.bury(dead, is_done=is_done)
         self._board.tell_messages(arrivals.queues)
+        self._liveness.tidy({worker for _, _, worker, _ in rows})
         return Swept(
             consumers=tuple(name for _, name in given_up),
             messages=moved,

@@ -315,19 +315,24 @@ class _Forking:
 
     def __init__(self) -> None:
         self._connections: WeakSet[Connection] = WeakSet()
+        # Held over the fork, so that the child does not inherit it from another thread.
+        self._lock = threading.Lock()
         self._held: list[Connection] = []
         self._missed: list[Connection] = []
         self._is_registered = False
 
     def watch(self, connection: Connection) -> None:
-        self._connections.add(connection)
-        if not self._is_registered and hasattr(os, "register_at_fork"):  # not on Windows
+        with self._lock:
+            self._connections.add(connection)
+            if self._is_registered or not hasattr(os, "register_at_fork"):  # not on Windows
+                return
             self._is_registered = True
-            os.register_at_fork(
-                before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child
-            )
+        os.register_at_fork(
+            before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child
+        )
 
     def _before(self) -> None:
+        self._lock.acquire()
         for connection in list(self._connections):
             (self._held if connection.close_for_fork() else self._missed).append(connection)
 
@@ -335,6 +340,7 @@ class _Forking:
         self._missed.clear()
         while self._held:
             self._held.pop().resume_after_fork()
+        self._lock.release()
 
     def _in_child(self) -> None:
         for connection in self._missed:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from umbel.engines.sqlite.peers import file_name, folder_of
@@ -74,30 +74,29 @@ class Liveness:
 
     def has_workers(self) -> bool:
         """Whether any worker has this database open."""
-        folder = f"{self._database}-peers"
-        try:
-            names = [name for name in os.listdir(folder) if name.endswith(_SUFFIX)]
-        except OSError:
-            return False
-        for name in names:
-            descriptor = _exclusive(os.path.join(folder, name))
+        for path in _files(self._database):
+            descriptor = _exclusive(path)
             if descriptor is None:
                 return True
             os.close(descriptor)
         return False
 
+    def tidy(self, enlisted: Collection[str]) -> None:
+        """Delete the files of workers that are gone and have left no consumer behind."""
+        kept = {file_name(worker) + _SUFFIX for worker in (*enlisted, *self._held)}
+        for path in _files(self._database):
+            if os.path.basename(path) not in kept:
+                descriptor = _exclusive(path)
+                if descriptor is not None:
+                    with suppress(OSError):
+                        os.unlink(path)
+                    os.close(descriptor)
+
     def close(self) -> None:
-        """Let go of all locks; the last process of a worker deletes its file."""
-        is_owner = self._pid == os.getpid()
-        for worker, descriptor in self._held.items():
-            if descriptor < 0:
-                continue
-            if is_owner:
-                # Only where no other process, and no other connection, shares it.
-                with suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(self._path(worker))
-            os.close(descriptor)
+        """Let go of all locks. The files stay: an unlocked one tells that its worker is dead."""
+        for descriptor in self._held.values():
+            if descriptor >= 0:
+                os.close(descriptor)
         self._held.clear()
 
     def _path(self, worker: str) -> str:
@@ -110,6 +109,14 @@ class Liveness:
             self._held = {}
 
 
+def _files(database: str) -> list[str]:
+    folder = f"{database}-peers"
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder) if _SUFFIX in name]
+    except OSError:
+        return []
+
+
 def _locked(path: str) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -119,6 +126,7 @@ def _locked(path: str) -> int:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         except FileNotFoundError:
+            # Deleted by a sweep in between: nobody would look for a lock on it.
             pass
         os.close(descriptor)
 

@@ -156,10 +156,9 @@ class Board:
     def _path(self) -> str:
         return os.path.join(self._folder, "board")
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Which file is mapped; a seat on another one is void."""
-        return self._identity
+    def found(self) -> tuple[int, int]:
+        """Which file stands there now; a seat on another one is void."""
+        return self._identity if self._current() is not None else (0, 0)
 
     @property
     def folder(self) -> str:
@@ -247,7 +246,7 @@ class Seat:
         self._board = board
         self._number = number
         self._pid = os.getpid()
-        self._identity = board.identity
+        self._identity = board.found()
         path = socket_path(board.folder, str(number))
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -262,7 +261,7 @@ class Seat:
     @property
     def is_valid(self) -> bool:
         """False in a forked child, and where the board was replaced."""
-        return self._pid == os.getpid() and self._identity == self._board.identity
+        return self._pid == os.getpid() and self._identity == self._board.found()
 
     def fileno(self) -> int:
         """To poll on."""
