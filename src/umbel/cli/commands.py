@@ -25,6 +25,7 @@ COMMANDS = {
     "purge": ("umbel.cli.send", "purge", "Delete all messages of queues."),
     "result": ("umbel.cli.ask", "result", "Print the return value of a task."),
     "list": ("umbel.cli.ask", "list_", "List tasks, queues or bindings."),
+    "dead": ("umbel.cli.dead", "dead", "Look at dead letters, send them again, delete them."),
     "report": ("umbel.cli.ask", "report", "Print what a bug report should say."),
 }
 

@@ -1,0 +1,39 @@
+"""What a worker could not run is kept, and runs when somebody says so."""
+
+import time
+
+from umbel import Celery, chain
+
+
+def until(condition, timeout_s=15.0):
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def test_an_unknown_task_runs_when_the_app_has_it(urls, start_worker):
+    url = urls["CELERY_BROKER_URL"]
+    with Celery("growing_tasks", broker=url, backend=url) as app:
+        grown = app.signature("growing_tasks.grown", (1,))
+        again = app.signature("growing_tasks.grown")
+        first = start_worker("growing_tasks", "-c", "1", env=urls)
+        result = chain(grown, again).apply_async()
+        refused = result.parent.get(timeout=15, propagate=False)
+        (letter,) = app.dead.list()
+        first.stop()
+        start_worker("growing_tasks", "-c", "1", env={**urls, "UMBEL_TEST_HAS_GROWN": "1"})
+
+        replayed = app.dead.replay(task="growing_tasks.*")
+
+        assert type(refused).__name__ == "NotRegistered"
+        assert (letter.task, letter.args, letter.id) == (
+            "growing_tasks.grown",
+            "(1,)",
+            result.parent.id,
+        )
+        assert replayed == 1
+        until(lambda: app.AsyncResult(result.id).state == "SUCCESS")
+        assert app.AsyncResult(result.id).get(timeout=5) == 3
+        assert app.AsyncResult(result.parent.id).get(timeout=5) == 2
+        assert app.dead.count() == 0
