@@ -36,6 +36,7 @@ from umbel.model.request import Request
 from umbel.model.settlement import Fate, Settlement
 from umbel.ports.store import Store
 from umbel.wire import records
+from umbel.wire.redelivery import redelivered
 from umbel.worker import verdicts
 from umbel.worker.intake import Decided, Job, Joined, Parked, Unreadable
 
@@ -66,6 +67,8 @@ class Settler:
         keeps_errors = is_kept or (self._store is not None and plan.store_errors_even_if_ignored)
         if type(outcome) is Succeeded:
             return self._succeeded(job, outcome, is_kept)
+        if type(outcome) is Rejected and outcome.requeue:
+            return self._requeued(job)
         return self._ended(job.lease.token, request, outcome, is_kept, keeps_errors, "")
 
     def started(self, job: Job) -> Document | None:
@@ -74,6 +77,18 @@ class Settler:
             return None
         facts = {"pid": os.getpid(), "hostname": job.request.hostname}
         return self._document(job.request, states.STARTED, facts, None, [])
+
+    def _requeued(self, job: Job) -> Settlement:
+        # Not ``Fate.REQUEUE``, which puts the bytes back as they came: a task that asks
+        # ``delivery_info["redelivered"]`` before it rejects itself would do so for ever.
+        message = redelivered(
+            job.lease.raw,
+            id=job.request.id or "",
+            task=job.request.task or "",
+            queue=job.lease.queue,
+            tag=self._app.new_id(),
+        )
+        return Settlement(job.lease.token, messages=(message,))
 
     def _is_kept(self, job: Job) -> bool:
         ignored = job.request.ignore_result
@@ -189,8 +204,6 @@ class Settler:
             case Retried():
                 error, trace, state = outcome.error, outcome.traceback, states.RETRY
             case Rejected():
-                if outcome.requeue:
-                    return Settlement(token, Fate.REQUEUE)
                 error, state = Reject(outcome.reason), states.FAILURE
                 cause = cause or f"rejected by the task: {outcome.reason}"
             case _:
