@@ -37,7 +37,7 @@ from umbel.model.outcome import Failed, Outcome
 from umbel.model.request import running
 from umbel.model.settlement import Fate, Settlement
 from umbel.wire import serializers
-from umbel.worker import report
+from umbel.worker import points, report
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED, ChildOptions
@@ -184,6 +184,7 @@ class Child:
             self._tell_started(job)
         soft_s, hard_s = self.limits_of(job)
         self.slot.begin(job.lease.token, soft_s, hard_s, lane)
+        points.passed("begins")
         started = monotonic_ns()
         try:
             outcome = execute(job.plan, job.request, job.args, job.kwargs)
@@ -192,6 +193,7 @@ class Child:
             outcome = Failed(error, f"SoftTimeLimitExceeded: {error}\n")
         finally:
             self.slot.end(lane)
+        points.passed("ended")
         self.done += 1
         self.slot.add_done(1)
         report.ended(job, outcome, (monotonic_ns() - started) / 1e9)
@@ -248,8 +250,13 @@ class Inline:
                 pending, self.pending = self.pending, []
                 joined, self.joined = self.joined, []
                 limit = 0 if joined else self.pace.limit
+                if pending:
+                    points.passed("settles")
                 leases = joined + child.consumer.exchange(pending, limit, holding=len(joined))
+                if pending:
+                    points.passed("settled")
                 if leases:
+                    points.passed("claimed")
                     self._run_batch(leases)
                 elif not self.pending:
                     self._idle()
@@ -366,7 +373,9 @@ class Inline:
     def _flush(self) -> None:
         pending, self.pending = self.pending, []
         if pending:
+            points.passed("settles")
             self.joined += self.child.consumer.exchange(pending, 0, holding=1)
+            points.passed("settled")
 
 
 def run(app: App, options: ChildOptions, slot: Slot) -> int:
