@@ -39,7 +39,6 @@ class Buried(NamedTuple):
 class _Consumer:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.tokens = count(1)
         self.held: dict[int, Entry] = {}
 
 
@@ -58,6 +57,8 @@ class House:
         self.groups: dict[str, tuple[bytes, float | None]] = {}
         self._deaths = count(1)
         self._places = count(1)
+        # For all consumers: one that was lost and enlists again must not meet its old tokens.
+        self._tokens = count(1)
         self._ready: dict[tuple[str, int], list[Entry]] = defaultdict(list)
         self._due: list[tuple[float, int, Entry]] = []
         self._lane: list[Entry] = []
@@ -252,7 +253,7 @@ class House:
             entries += self._take_ready(queues, limit - len(entries), steps)
         leases = []
         for entry in entries:
-            token = next(consumer.tokens)
+            token = next(self._tokens)
             consumer.held[token] = entry
             leases.append(entry.leased(token))
         return leases
