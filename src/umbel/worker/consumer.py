@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import select
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -24,6 +23,7 @@ from umbel.model.errors import LeaseLost, OperationalError
 from umbel.model.lease import Lease
 from umbel.model.settlement import Settlement
 from umbel.ports.engine import Pair
+from umbel.worker.waiting import readable
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Consumer:
 
     def sleep_on(self, fd: int) -> None:
         """Wait until a sibling lets us watch, or the wake pipe is written to."""
-        select.select([fd, self._wake_fd], [], [])
+        readable([fd, self._wake_fd], None)
         self.clear_wake()
 
     def clear_wake(self) -> None:
@@ -206,8 +206,8 @@ class Consumer:
                         "the broker stayed away while this child was stopping; "
                         "what it held is recovered when the broker is back"
                     )
-                select.select([], [], [], pause_s)
+                readable([], pause_s)
             else:
-                select.select([self._wake_fd], [], [], pause_s * random.uniform(0.5, 1.0))
+                readable([self._wake_fd], pause_s * random.uniform(0.5, 1.0))
                 self.clear_wake()
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

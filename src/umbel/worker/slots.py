@@ -27,14 +27,15 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
 import struct
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from umbel.model.clock import monotonic_ns, unix_s
+from umbel.worker.waiting import readable
 
 LANES = 1024
 _ROW = 8  # words in a lane and in a slot's row
@@ -73,6 +74,7 @@ class Board:
         self.watch_read, self.watch_write = os.pipe()
         os.set_blocking(self.watch_read, False)
         os.set_blocking(self.watch_write, False)
+        self._close = weakref.finalize(self, _close_both, self.watch_read, self.watch_write)
         self._put_watch_back()
 
     def stay_awake(self) -> None:
@@ -82,7 +84,7 @@ class Board:
     def mend_watch(self) -> None:
         """Put the right to watch back if it has died with its holder."""
         is_held = any(self.words[_FIRST_SLOT + number * _ROW + _WATCHES] for number in range(LANES))
-        if not is_held and not select.select([self.watch_read], [], [], 0)[0]:
+        if not is_held and not readable([self.watch_read], 0):
             self._put_watch_back()
 
     def _put_watch_back(self) -> None:
@@ -91,8 +93,7 @@ class Board:
 
     def close(self) -> None:
         """Let go of the pipe; the memory goes with its last process."""
-        os.close(self.watch_read)
-        os.close(self.watch_write)
+        self._close()
 
     def sleep_until(self, deadline_ns: int) -> None:
         """The supervisor will look again then: news that can wait until then need no poke."""
@@ -294,6 +295,11 @@ class Slot:
         # A full pipe is a poke already; a closed one has nobody behind it.
         with suppress(BlockingIOError, BrokenPipeError):
             os.write(self.poke_fd, b"p")
+
+
+def _close_both(reading: int, writing: int) -> None:
+    os.close(reading)
+    os.close(writing)
 
 
 def _first(soft_ns: int, hard_ns: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import select
 import threading
 from collections import deque
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from umbel.worker import report
 from umbel.worker.child import IDLE_S, Child
 from umbel.worker.intake import Job
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
+from umbel.worker.waiting import readable
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Threads:
         return settlements
 
     def _await_an_end(self) -> None:
-        select.select([self.child.wake_fd], [], [])
+        readable([self.child.wake_fd], None)
         self.child.consumer.clear_wake()
 
     def _finish(self, pending: list[Settlement]) -> None:
