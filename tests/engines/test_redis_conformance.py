@@ -31,7 +31,8 @@ for db = 0, 1 do
   for _, key in ipairs(redis.call('KEYS', '*')) do
     local left = redis.call('PTTL', key)
     if left > 0 then redis.call('PEXPIRE', key, math.ceil(left - ARGV[1] * 1000)) end
-    if key == 'umbel:consumers' or string.match(key, '^umbel:due') then back(key) end
+    if key == 'umbel:consumers' or string.match(key, '^umbel:due')
+      or key == 'umbel:revoked:until' then back(key) end
     if key == 'umbel:swept' then redis.call('SET', key, redis.call('GET', key) - ARGV[1]) end
   end
 end

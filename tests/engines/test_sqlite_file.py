@@ -417,12 +417,12 @@ def test_a_frozen_worker_is_given_up_by_time(path, connect):
 
 def test_it_is_known_whether_a_worker_has_the_file_open(path, connect):
     producer, worker = connect().broker, connect().broker
-    before = producer.has_workers()
+    before = producer.workers()
     worker.enlist("w.0.1", 60)
-    during = producer.has_workers()
+    during = producer.workers()
     worker.close()
 
-    assert (before, during, producer.has_workers()) == (False, True, False)
+    assert (before, during, producer.workers()) == ([], ["w"], [])
 
 
 def test_the_files_of_workers_that_are_gone_are_deleted(connect, path):

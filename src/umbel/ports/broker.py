@@ -23,6 +23,7 @@ from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
 from umbel.ports.graveyard import Graveyard
+from umbel.ports.revocations import Revocations
 
 
 class SweepPolicy(NamedTuple):
@@ -68,6 +69,11 @@ class Broker(Protocol):
         """Its dead letters, over this connection."""
         ...
 
+    @property
+    def revocations(self) -> Revocations:
+        """Tasks that must not run, over this connection."""
+        ...
+
     def publish(self, messages: Sequence[Message], openings: Sequence[JoinOpening] = ()) -> None:
         """Store messages, and open joins before any of them can be leased, in one step.
 
@@ -91,6 +97,13 @@ class Broker(Protocol):
 
         Gives the names of those that are not enlisted (given up by a sweep); they are not revived
         [a_lost_consumer_is_not_revived].
+        """
+        ...
+
+    def workers(self) -> list[str]:
+        """The workers that have live consumers, by the part of the names that they share.
+
+        One whose lease has passed is not among them [only_live_workers_are_named].
         """
         ...
 

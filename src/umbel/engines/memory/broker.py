@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from umbel.engines.memory.graveyard import MemoryGraveyard
 from umbel.engines.memory.house import House
+from umbel.engines.memory.revocations import MemoryRevocations
 from umbel.engines.placing import Steps
 from umbel.model.clock import monotonic_s
 from umbel.model.join import JoinOpening
@@ -26,6 +27,7 @@ class MemoryBroker:
     def __init__(self, url: str, house: House, steps: Steps, *, keeps_results: bool) -> None:
         self.url = url
         self.graveyard = MemoryGraveyard(house)
+        self.revocations = MemoryRevocations(house)
         self._house = house
         self._steps = steps
         self._keeps_results = keeps_results
@@ -81,6 +83,8 @@ class MemoryBroker:
                 for settlement in settlements
             ]
             leases = self._house.claim(consumer, queues, limit, self._steps) if limit > 0 else []
+            if leases:
+                self.revocations.epoch = self._house.epoch
         if settlements:
             self._house.tell()
         return settled, leases
@@ -122,6 +126,11 @@ class MemoryBroker:
                     left_s = min(left_s, due - self._house.now())
                 if self._bell.sleep(left_s, wake_fd):
                     return False
+
+    def workers(self) -> list[str]:
+        """Who works here."""
+        with self._house.lock:
+            return self._house.workers()
 
     def depth(self, queue: str) -> Depth:
         """How many messages a queue has."""

@@ -51,6 +51,8 @@ class House:
         # Called, without the lock, after a step that somebody may wait for.
         self.listeners: set[Callable[[], None]] = set()
         self.dead: dict[int, Buried] = {}  # by number, the oldest first
+        self.revoked: dict[str, tuple[int, float]] = {}  # task id: epoch, and until when
+        self.epoch = 0  # of the last revocation
         self.joins = Joins()
         self.bindings: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self.records: dict[str, tuple[str, bytes, float | None]] = {}
@@ -165,6 +167,20 @@ class House:
                 self._go_home(entry)
                 released += 1
         return released
+
+    def workers(self) -> list[str]:
+        """Who has consumers whose lease has not passed."""
+        alive = [name for name, one in self._consumers.items() if one.deadline > self.now()]
+        return sorted({_worker_of(name) for name in alive})
+
+    def revoke(self, task_ids: Sequence[str], ttl_s: float) -> list[str]:
+        """Remember ids; gives those that are leased."""
+        self.epoch += 1
+        until = self.now() + ttl_s
+        self.revoked.update((task_id, (self.epoch, until)) for task_id in task_ids)
+        wanted = set(task_ids)
+        held = {e.message.id for one in self._consumers.values() for e in one.held.values()}
+        return sorted(wanted & held)
 
     # - Settling
 
@@ -349,6 +365,8 @@ class House:
             if entry.begun and entry.verdict is None:
                 # Its consumer retired.
                 entry.verdict = policy.begun
+        for task_id in [name for name, (_, until) in self.revoked.items() if until <= now]:
+            del self.revoked[task_id]
         self.fire_due()
         next_due_s = self._due[0][0] - now if self._due else None
         return Swept(tuple(given_up), moved, next_due_s)

@@ -28,6 +28,7 @@ from umbel.engines.redis.durability import durability_warnings
 from umbel.engines.redis.graveyard import RedisGraveyard
 from umbel.engines.redis.keys import BrokerKeys, Slots, lease_of
 from umbel.engines.redis.resp import Argument
+from umbel.engines.redis.revocations import RedisRevocations
 from umbel.engines.redis.urls import Address, Manners
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import LeaseLost, OperationalError, QueueNotFound
@@ -56,6 +57,7 @@ class RedisBroker:
         self._names = BrokerKeys(manners.prefix, manners.separator, manners.steps)
         self._commands = Commands(self._names, address.db, results)
         self.graveyard = RedisGraveyard(self._connection, self._names)
+        self.revocations = RedisRevocations(self._connection, self._names)
         self._order = manners.order
         self._turn = 0
         self._slots: dict[tuple[str, ...], Slots] = {}
@@ -169,6 +171,8 @@ class RedisBroker:
         if reply == TOO_LATE:
             raise OperationalError(f"{self.url} had a later cycle of {consumer} already")
         answers, leases = self._commands.cycled(reply, slots)
+        if leases:
+            self.revocations.epoch = int(reply[3])
         if limit and not leases:
             self._empty = tuple(queues)
         return answers, leases
@@ -278,6 +282,11 @@ class RedisBroker:
         """Delete the ready and due messages of a queue."""
         arguments: list[Argument] = [self._names.prefix, queue, *self._names.lists(queue)]
         return int(self._connection.script(script("purge"), (), arguments))
+
+    def workers(self) -> list[str]:
+        """Who works here."""
+        consumers = self._connection.script(script("workers"), (), [self._names.prefix])
+        return sorted({name.decode().rsplit(".", 2)[0] for name in consumers})
 
     def warnings(self) -> list[str]:
         """What the settings of the server do to the promises, a sentence each."""

@@ -211,10 +211,10 @@ class Commands:
         leases = [
             keys.lease_of(given[place], given[place + 1]) for place in range(0, len(given), 2)
         ]
-        if len(reply) > 3 and slots is not None:
+        if len(reply) > 4 and slots is not None:
             token = reply[1]
             owners = slots.owners
-            for place in range(3, len(reply), 2):
+            for place in range(4, len(reply), 2):
                 queue = owners[reply[place] - 1]
                 for raw in reply[place + 1]:
                     token += 1

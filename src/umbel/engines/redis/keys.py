@@ -37,6 +37,9 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
   umbel:dead:number          string  the last number
   umbel:dead:<number>        hash    raw, cause, queue, suffix, flags (j or none), deliveries, id,
                                      task, time
+  umbel:revoked              zset    revoked task id -> the epoch that it came with
+  umbel:revoked:until        zset    the same id -> unix seconds until which it is remembered
+  umbel:revoked:epoch        string  the last epoch; each revocation makes a new one
 Markers, with a TTL:
   umbel:p:<writer>           string  sequence number of a producer's last batch; 1 hour
   umbel:d:<queue>:<tag>      string  this delivery has sent its follow-ups; 3 hours

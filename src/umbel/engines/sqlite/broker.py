@@ -21,6 +21,7 @@ from umbel.engines.sqlite.liveness import Liveness
 from umbel.engines.sqlite.location import Location
 from umbel.engines.sqlite.messages import Arrivals
 from umbel.engines.sqlite.queries import SQL
+from umbel.engines.sqlite.revocations import SqliteRevocations
 from umbel.engines.sqlite.settling import Settler
 from umbel.engines.sqlite.wakeup import POLL_S, Board, Seat, sleep
 from umbel.model.clock import monotonic_s, unix_s
@@ -54,6 +55,7 @@ class SqliteBroker:
         self._board = Board(location.path)
         self.graveyard = SqliteGraveyard(self._connection, self._board)
         self._liveness = Liveness(location.path)
+        self.revocations = SqliteRevocations(self._connection, clock)
         self._seat: Seat | None = None
         # The worker that consumes here: a suspect that its siblings keep it from is no work.
         self._worker = ""
@@ -155,6 +157,8 @@ class SqliteBroker:
                 leases = claiming.claim(
                     sql, holder, self._in_turn(queues), limit, self._steps.number
                 )
+            if leases:
+                (self.revocations.epoch,) = sql.execute(SQL["revocation_epoch"]).fetchone()
         self._tell(arrivals, settler.stored, leases)
         return settled, leases
 
@@ -174,6 +178,16 @@ class SqliteBroker:
                     released += 1
         self._board.tell_messages(arrivals.queues)
         return released
+
+    def workers(self) -> list[str]:
+        """Who works here: by lease, and by lock, which is gone with the worker."""
+        with self._connection.reading() as sql:
+            rows = sql.execute(SQL["consumers"]).fetchall()
+        now = self._clock()
+        leased = {worker for _, _, worker, deadline in rows if deadline > now}
+        dead = self._liveness.dead(leased)
+        self._liveness.bury(dead, is_done=False)
+        return sorted(leased.difference(dead))
 
     # - The lost
 
@@ -211,6 +225,7 @@ class SqliteBroker:
                 arrivals = Arrivals(sql, self._steps, now)
                 moved = self._give_up(sql, [owner for owner, _ in given_up], policy, arrivals)
                 sql.execute(SQL["judge_begun_late"], (policy.begun,))
+                sql.execute(SQL["forget_revoked"], (now,))
                 while recovery.fire_due(sql, now, arrivals):
                     pass
                 next_due = sql.execute(SQL["next_due"]).fetchone()[0]
@@ -267,10 +282,6 @@ class SqliteBroker:
         finally:
             if seat is not None:
                 seat.disarm()
-
-    def has_workers(self) -> bool:
-        """Whether any worker has this file open."""
-        return self._liveness.has_workers()
 
     def _has_work(self, queues: Sequence[str]) -> bool:
         facts = {"queues": json.dumps(list(queues)), "worker": self._worker, "now": self._clock()}

@@ -72,15 +72,6 @@ class Liveness:
                     os.unlink(self._path(worker))
             os.close(descriptor)
 
-    def has_workers(self) -> bool:
-        """Whether any worker has this database open."""
-        for path in _files(self._database):
-            descriptor = _exclusive(path)
-            if descriptor is None:
-                return True
-            os.close(descriptor)
-        return False
-
     def tidy(self, enlisted: Collection[str]) -> None:
         """Delete the files of workers that are gone and have left no consumer behind."""
         kept = {file_name(worker) + _SUFFIX for worker in (*enlisted, *self._held)}

@@ -385,3 +385,24 @@ RETURNING queue;
 -- name: forget_dead
 -- Sent again, or purged.
 DELETE FROM dead WHERE id = ?;
+
+-- name: revoke
+-- Again: a new epoch, and remembered from now on.
+INSERT OR REPLACE INTO revocations (task_id, expires) VALUES (?, ?);
+
+-- name: leased_tasks
+-- Those of some tasks that a consumer holds.
+SELECT DISTINCT task_id FROM messages
+WHERE state = 1 AND task_id IN (SELECT value FROM json_each(?));
+
+-- name: revocation_epoch
+-- One look at the end of an index, with each claim.
+SELECT coalesce(max(id), 0) FROM revocations;
+
+-- name: revoked
+-- What was revoked after an epoch.
+SELECT task_id FROM revocations WHERE id > ?;
+
+-- name: forget_revoked
+-- Those whose time is over.
+DELETE FROM revocations WHERE expires <= ?;

@@ -93,6 +93,14 @@ CREATE TABLE dead (
     raw        BLOB    NOT NULL
 );
 
+-- revocations: tasks that must not run. The highest id is the epoch; ids are never used again.
+CREATE TABLE revocations (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id TEXT NOT NULL UNIQUE,
+    expires REAL NOT NULL                    -- unix seconds
+);
+CREATE INDEX revocations_expiring ON revocations (expires);
+
 -- bindings: how messages that are published to a named exchange reach queues.
 CREATE TABLE bindings (
     exchange    TEXT NOT NULL,

@@ -16,6 +16,7 @@ from umbel.testing.conformance.joining import JoinCases
 from umbel.testing.conformance.leasing import LeaseCases
 from umbel.testing.conformance.publishing import PublishCases
 from umbel.testing.conformance.recovering import RecoveryCases
+from umbel.testing.conformance.revoking import RevocationCases
 from umbel.testing.conformance.settling import SettlementCases
 from umbel.testing.conformance.storing import StoreCases
 from umbel.testing.conformance.waking import WakeCases
@@ -30,6 +31,7 @@ class EngineCases(
     StoreCases,
     WakeCases,
     GraveCases,
+    RevocationCases,
 ):
     """All cases that need one process only."""
 

@@ -1,13 +1,14 @@
 -- needs: values, results, joins
 -- Settles what has ended, then claims. One atomic step, fenced by the consumer's state key.
 --
--- KEYS: for each queue verdicts, lane, suspects; the lists; the mark of the worker's suspect. None
--- where nothing is claimed. Everything else goes by ARGV, because on servers before 7.2 the KEYS of
--- a script are what its reads are tracked under (see broker.py: wait).
+-- KEYS: for each queue verdicts, lane, suspects; the lists; the mark of the worker's suspect; the
+-- set of due times. None where nothing is claimed. Everything else goes by ARGV, because on servers
+-- before 7.2 the KEYS of a script are what its reads are tracked under (see broker.py: wait).
 -- The first command is GETEX: it counts as a write that needs no memory, so all that follows is
 -- allowed on a full server too; and it is not a read, so a busy claim tracks nothing.
 -- Gives -1 not enlisted, -2 a later cycle was here already, or
--- {answers, token before the first of the lists, {token, value, ...}, list index, {raw, ...}, ...}.
+-- {answers, token before the first of the lists, {token, value, ...}, epoch of revocations or '' where
+-- nothing was leased, list index, {raw, ...}, ...}.
 
 local A, at = ARGV, 17
 P = A[1]
@@ -24,6 +25,8 @@ if not state then return -1 end
 local last_writer, last_seq, last, suspect, base, answered =
   string.match(state, '^(%S+) (%d+) (%d+) (%d+) (%d+) ([01]*)$')
 last_seq, last, base = tonumber(last_seq), tonumber(last), tonumber(base)
+-- GETEX, because a read would make a busy claim track its keys.
+local function revoked_epoch() return redis.call('GETEX', P .. 'umbel:revoked:epoch') or '0' end
 if last_writer == writer and seq <= last_seq then
   if seq < last_seq then return -2 end
   local held, given = held_by(consumer), {}
@@ -33,7 +36,7 @@ if last_writer == writer and seq <= last_seq then
       given[#given + 1] = held[i].value
     end
   end
-  return {answered, last, given}
+  return {answered, last, given, revoked_epoch()}
 end
 
 local there = result_db ~= broker_db
@@ -269,7 +272,7 @@ for q = 0, queues - 1 do
   end
 end
 
-local reply = {table.concat(answers), last, given}
+local reply = {table.concat(answers), last, given, ''}
 for i = 1, lists do
   if left <= 0 then break end
   local raws = redis.pcall('RPOP', KEYS[3 * queues + i], left)
@@ -288,6 +291,7 @@ for i = 1, lists do
   end
 end
 
+if last > first then reply[4] = revoked_epoch() end
 if settlements > 0 or last > first or again == '1' then
   redis.call('SET', state_key, writer .. ' ' .. string.format('%d %d', seq, last) .. ' ' .. suspect
     .. ' ' .. string.format('%d', first) .. ' ' .. reply[1])

@@ -1,5 +1,5 @@
 -- needs: values
--- Gives up consumers whose lease has passed, and moves what is due.
+-- Gives up consumers whose lease has passed, moves what is due, and forgets old revocations.
 --
 -- ARGV: P, lease, interval, most deliveries, verdict of poison, verdict of what had begun, how many
 -- consumers and how many due messages at most.
@@ -73,6 +73,13 @@ for _, queue in ipairs(redis.call('ZRANGEBYSCORE', P .. 'umbel:due', '-inf', sta
   else
     redis.call('ZREM', P .. 'umbel:due', queue)
   end
+end
+local forgotten = redis.call('ZRANGEBYSCORE', P .. 'umbel:revoked:until', '-inf', stamp, 'LIMIT', 0,
+  most_due)
+for i = 1, #forgotten, 1000 do
+  local to = math.min(i + 999, #forgotten)
+  redis.call('ZREM', P .. 'umbel:revoked:until', unpack(forgotten, i, to))
+  redis.call('ZREM', P .. 'umbel:revoked', unpack(forgotten, i, to))
 end
 local next_due = redis.call('ZRANGE', P .. 'umbel:due', 0, 0, 'WITHSCORES')[2]
 if left <= 0 then more = '1' end
