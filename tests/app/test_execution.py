@@ -402,7 +402,10 @@ def test_a_task_is_replaced_by_calls_in_its_place(app: Celery) -> None:
     assert (call.task, list(call.args), call.id) == ("add", [1, 2], "id-1")
     assert (call.group_id, call.group_index, call.root_id) == ("g", 4, "root-1")
     assert call.parent_id == "id-1"
-    assert call.chain == [{"task": "next", "options": {"task_id": "n1"}}]
+    # What comes after a replacement is as deep, as Celery has it.
+    assert call.chain == [
+        {"task": "next", "options": {"task_id": "n1", "replaced_task_nesting": 2}}
+    ]
     assert call.link == [{"task": "cb"}]
     assert call.options["replaced_task_nesting"] == 2
 
