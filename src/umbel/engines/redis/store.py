@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+from umbel.engines.redis import resp
 from umbel.engines.redis.commands import Commands, Results, script
 from umbel.engines.redis.connection import Connection
 from umbel.engines.redis.keys import BrokerKeys, ResultKeys
@@ -72,12 +73,13 @@ class RedisStore:
     def parts(self, group_id: str) -> list[bytes]:
         """The parts of a join, in order."""
         key = self._keys.group(group_id) + b".j"
-        # Kept as the one or the other, by an option that a mixed fleet may not agree on.
-        kind = self._connection.command("TYPE", key)
-        if kind == b"list":
-            found: list[bytes] = self._connection.command("LRANGE", key, 0, -1)
-        else:
-            found = self._connection.command("ZRANGE", key, 0, -1)
+        # A sorted set, or a list, by an option that a mixed fleet may not agree on: asked for as
+        # both, in one round trip; the wrong one is answered with an error.
+        asked = (("ZRANGE", key, 0, -1), ("LRANGE", key, 0, -1))
+        payload = b"".join([resp.pack(command) for command in asked])
+        as_set, as_list = self._connection.call(payload, 2)
+        wanted = as_list if isinstance(as_set, resp.ReplyError) else as_set
+        found: list[bytes] = self._connection.checked(wanted)
         return found
 
     def apply(
