@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from umbel import Celery, group
-from umbel.model.errors import NotBuiltYet, TimeoutError
+from umbel.model.errors import NotBuiltYet, OperationalError, TaskRevokedError, TimeoutError
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -86,16 +86,35 @@ def test_nobody_is_waited_for_at_once(stored: Celery) -> None:
     assert list(stored.backend.wait_for([], 5)) == []
 
 
-def test_an_engine_that_knows_of_no_worker_says_so(
+def test_a_wait_that_is_too_long_says_whether_anybody_works(stored: Celery) -> None:
+    def text() -> str:
+        with pytest.raises(TimeoutError) as raised:
+            list(stored.backend.wait_for(["x"], 0))
+        return str(raised.value)
+
+    broker = stored.connections.pair().broker
+    assert broker is not None
+    is_file = broker.url.startswith("sqlite")
+    before = text()
+    broker.enlist("w@h#1.0.1", 60)
+
+    assert ("no worker has this file open" if is_file else "no worker is connected") in before
+    assert "no worker" not in text()
+
+
+def test_a_wait_that_is_too_long_says_that_the_broker_is_away(
     app: Celery, broker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from umbel.ports.engine import Pair
 
+    def workers() -> list[str]:
+        raise OperationalError("noting:// can't be reached")
+
     store = app.open_pair().store
-    broker.has_workers = lambda: False
+    broker.workers = workers
     monkeypatch.setattr(app.connections, "pair", lambda: Pair(broker, store, False))
 
-    with pytest.raises(TimeoutError, match="no worker has this file open"):
+    with pytest.raises(TimeoutError, match="noting:// can't be reached"):
         list(app.backend.wait_for(["x"], 0))
 
 
@@ -165,9 +184,46 @@ def test_what_is_not_accepted_is_not_read(stored: Celery) -> None:
     assert stored.backend.get_result("t1") == 1
 
 
-def test_revoking_is_refused_by_name(stored: Celery) -> None:
-    with pytest.raises(NotBuiltYet, match="revoke is not built yet"):
-        stored.AsyncResult("t1").revoke()
+def test_a_revoked_task_is_written_down_and_told_at_once(stored: Celery) -> None:
+    stored.backend.store_result("retried", KeyError("again"), "RETRY")
+    stored.backend.store_result("running", {"pid": 1}, "STARTED")
+    stored.backend.mark_as_done("done", 1)
+
+    stored.control.revoke(["retried", "running", "done"])
+    stored.AsyncResult("waiting").revoke()
+
+    broker = stored.connections.pair().broker
+    assert broker is not None
+    _, revoked = broker.revocations.since(0)
+    assert sorted(revoked) == ["done", "retried", "running", "waiting"]
+    states = {name: stored.backend.get_state(name) for name in revoked}
+    assert states == {
+        "retried": "REVOKED",
+        "running": "STARTED",
+        "done": "SUCCESS",
+        "waiting": "REVOKED",
+    }
+    with pytest.raises(TaskRevokedError, match="revoked"):
+        stored.AsyncResult("waiting").get(timeout=1)
+
+
+def test_a_task_is_revoked_where_results_are_disabled(tmp_path: Path) -> None:
+    with Celery("shop", broker=f"sqlite:///{tmp_path}/only.db") as app:
+        app.control.revoke("t1")
+
+        broker = app.connections.pair().broker
+        assert broker is not None
+        assert broker.revocations.since(0)[1] == ["t1"]
+
+
+def test_what_control_can_not_do_is_refused_by_name(stored: Celery) -> None:
+    with pytest.raises(NotBuiltYet, match=r"revoke\(terminate=True\) is not built yet"):
+        stored.AsyncResult("t1").revoke(terminate=True)
+    with pytest.raises(NotBuiltYet, match="app.control.inspect is not built yet"):
+        stored.control.inspect()
+    assert not hasattr(stored.control, "shutdown")
+    with pytest.raises(AttributeError):
+        _ = stored.control.no_such_thing
 
 
 def test_a_report_says_where_things_are(stored: Celery) -> None:

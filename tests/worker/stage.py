@@ -60,6 +60,10 @@ class TellingBroker:
         tell(broker="sweep")
         return Swept()
 
+    def workers(self):
+        self._check()
+        return []
+
     def bind(self, exchange, kind, queue, routing_key):
         self._check()
         tell(broker="bind", queue=queue)

@@ -22,6 +22,7 @@ from umbel.app import shared, signals
 from umbel.app.archive import TaskArchive
 from umbel.app.config import Settings
 from umbel.app.connections import Connections
+from umbel.app.control import Control
 from umbel.app.dead import DeadLetters
 from umbel.app.finding import import_named, import_task_modules
 from umbel.app.logs import Logs
@@ -108,6 +109,7 @@ class App:
         self.publisher = Publisher(self, self.conf, self._tasks, self.connections)
         self.archive = TaskArchive(self, self.conf, self.connections)
         self.dead = DeadLetters(self.connections, self.conf)  # messages that could not be run
+        self.control = Control(self.archive)
         self.log = self.logs = Logs(self)
         self.steps: Any = {"worker": set(), "consumer": set()}
         self.user_options: dict[str, set[Any]] = {

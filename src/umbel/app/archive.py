@@ -13,14 +13,18 @@ from typing import Any
 from umbel.app.connections import Connections
 from umbel.model import states
 from umbel.model.clock import monotonic_s
-from umbel.model.errors import NotBuiltYet, TimeoutError
+from umbel.model.errors import NotBuiltYet, OperationalError, TaskRevokedError, TimeoutError
 from umbel.model.record import Document, Record
 from umbel.model.request import Request
+from umbel.ports.broker import Broker
 from umbel.ports.store import Store
 
 # How often a wait that nobody asked to hear from looks whether its time is up.
 _ROUND_S = 1.0
 _SHOWN_IDS = 3
+# How long an id is remembered: a revoked task whose message comes later than that runs.
+REVOKED_FOR_S = 30 * 24 * 3600.0
+_NOT_BEGUN = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
 class TaskArchive:
@@ -114,11 +118,7 @@ class TaskArchive:
         text = f"no result within {timeout_s} s of task {shown} (broker {pair.broker.url}"
         if pair.store is not None and pair.store.url != pair.broker.url:
             text += f", results {pair.store.url}"
-        # An engine that can tell cheaply whether anybody works on it says so (SQLite's locks).
-        has_workers = getattr(pair.broker, "has_workers", None)
-        if has_workers is not None and not has_workers():
-            text += "; no worker has this file open"
-        return text + ")"
+        return f"{text}{_on_workers(pair.broker)})"
 
     # - Writing
 
@@ -214,11 +214,34 @@ class TaskArchive:
     def revoke(
         self, task_ids: Sequence[str], *, terminate: bool = False, signal: str | None = None
     ) -> None:
-        """Not built yet."""
-        raise NotBuiltYet(
-            "revoke is not built yet; send tasks with expires=, or let them look at a flag of"
-            " yours before they begin"
+        """Let tasks not run: written down at the broker, for 30 days.
+
+        Who waits is told at once, where no worker holds the task; else it ends as it ends. A task
+        that runs is left alone.
+        """
+        if terminate:
+            raise NotBuiltYet(
+                "revoke(terminate=True) is not built yet: a task that runs is left alone; give it a"
+                " time limit, or let it look at a flag of yours"
+            )
+        broker = self._connections.pair().broker
+        assert broker is not None
+        ids = list(dict.fromkeys(task_ids))
+        held = set(broker.revocations.add(ids, REVOKED_FOR_S)) if ids else set()
+        if self._connections.result_url() is None:
+            return
+        waiting = [task_id for task_id in ids if task_id not in held]
+        self._store().put(
+            [
+                self.document(self._revoked(record.task_id))
+                for record in self.records(waiting)
+                if record.status in _NOT_BEGUN
+            ]
         )
+
+    def _revoked(self, task_id: str) -> Record:
+        error = TaskRevokedError("revoked")
+        return Record(task_id, states.REVOKED, error, None, [], self._now())
 
     def cleanup(self) -> None:
         """Delete expired records, where the server does not do that itself."""
@@ -261,6 +284,19 @@ class TaskArchive:
         from umbel.wire.records import decode_record
 
         return decode_record(data, self._conf.result_serializer, self._accepted())
+
+
+def _on_workers(broker: Broker) -> str:
+    """What can be said of the workers, for an error's text."""
+    try:
+        workers = broker.workers()
+    except OperationalError as error:
+        return f"; it can't be asked for workers: {error}"
+    if workers:
+        return ""
+    if broker.url.startswith("sqlite"):
+        return "; no worker has this file open"
+    return "; no worker is connected"
 
 
 def _meta(record: Record) -> dict[str, Any]:

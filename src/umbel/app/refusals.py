@@ -5,7 +5,6 @@ from __future__ import annotations
 from umbel.model.errors import NotBuiltYet
 
 _KOMBU = "umbel has connections of its own, one a thread; use send_task, or a Redis client of yours"
-_CONTROL = "remote control is not built yet; use signals and the command line"
 _BEAT = "schedules are not built yet; let cron run `umbel -A APP call TASK`"
 _EVENTS = "events are not built yet; use the task_* and worker_* signals"
 
@@ -21,7 +20,6 @@ REFUSED = {
     "pool": _KOMBU,
     "producer_pool": _KOMBU,
     "producer_or_acquire": _KOMBU,
-    "control": _CONTROL,
     "events": _EVENTS,
     "Beat": _BEAT,
     "add_periodic_task": _BEAT,

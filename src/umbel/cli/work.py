@@ -196,7 +196,7 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
 @_refused("--gid", instead=_SERVICE)
 @_refused("--umask", instead=_SERVICE)
 @_refused("--executable", instead=_SERVICE)
-@_refused("-S", "--statedb", instead="there are no revocations to remember yet.")
+@_refused("-S", "--statedb", instead="revocations are kept at the broker; leave it.")
 @_refused("--autoscale", instead="use a fixed -c, or start and stop workers.")
 @_refused("--pool-start-method", instead="children are forked before any thread exists; leave it.")
 @_refused("-B", "--beat", is_flag=True, instead=_BEAT)

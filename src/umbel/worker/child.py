@@ -42,6 +42,7 @@ from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED, ChildOptions
 from umbel.worker.pace import BUDGET_S, Pace
+from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
 
 logger = logging.getLogger(__name__)
@@ -103,12 +104,15 @@ class Child:
         accept = serializers.content_types(conf.accept_content)
         result_accept = serializers.content_types(conf.result_accept_content or conf.accept_content)
         self.pair = app.open_pair()
+        assert self.pair.broker is not None  # asked for by the supervisor
+        revoked = Revoked(self.pair.broker.revocations)
         self.intake = Intake(
             app,
             self.plan_of,
             hostname=options.hostname,
             accept=accept,
             timezone=zone_of(conf),
+            revoked=revoked,
         )
         self.settler = Settler(app, self.pair.store, result_accept)
         self.consumer = Consumer(
@@ -118,6 +122,7 @@ class Child:
             queues=options.queues,
             lease_s=options.lease_s,
             wake_fd=self._wake_read,
+            revoked=revoked,
             is_stopping=lambda: self.is_stopping,
         )
 

@@ -23,6 +23,7 @@ from umbel.model.errors import LeaseLost, OperationalError
 from umbel.model.lease import Lease
 from umbel.model.settlement import Settlement
 from umbel.ports.engine import Pair
+from umbel.worker.revoked import Revoked
 from umbel.worker.waiting import readable
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Consumer:
         queues: Sequence[str],
         lease_s: float,
         wake_fd: int,
+        revoked: Revoked,
         is_stopping: Callable[[], bool],
     ) -> None:
         if pair.broker is None:
@@ -68,6 +70,7 @@ class Consumer:
         self._queues = list(queues)
         self._lease_s = lease_s
         self._wake_fd = wake_fd
+        self._revoked = revoked
         self._is_stopping = is_stopping
         # A claim may have leased messages that we never saw: retire when nothing runs.
         self._is_doubtful = False
@@ -104,12 +107,15 @@ class Consumer:
                 self._through_trouble(lambda: self._broker.retire(self.name))
                 self.enlist()
         try:
-            return self._cycle(settlements, limit)
+            leases = self._cycle(settlements, limit)
         except OperationalError as error:
             self._is_doubtful = True
             logger.warning("broker trouble: %s; trying again", error)
             self._through_trouble(lambda: self._settle_only(settlements), is_told=True)
             return []
+        if self._revoked.is_outdated:
+            self._through_trouble(self._revoked.learn)
+        return leases
 
     def read(self, step: Callable[[], Found]) -> Found:
         """Read what a settlement needs, however long its server is away."""

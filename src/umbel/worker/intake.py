@@ -2,7 +2,7 @@
 
 Nothing that arrives may end the worker. Bytes that can't be understood, unknown tasks and refused
 content go to the dead letters with their cause, and where an id can be read the caller is told by
-a FAILURE record. What is not due yet is parked; what has expired is revoked.
+a FAILURE record. What is not due yet is parked; what has expired or was revoked does not run.
 """
 
 from __future__ import annotations
@@ -87,12 +87,14 @@ class Intake:
         hostname: str,
         accept: Container[str],
         timezone: tzinfo,
+        revoked: Container[str],
     ) -> None:
         self._app = app
         self._plans = plans
         self._hostname = hostname
         self._accept = accept
         self._timezone = timezone
+        self._revoked = revoked
 
     def admit(self, lease: Lease) -> Admitted:
         """What is to be done with a lease."""
@@ -108,6 +110,8 @@ class Intake:
             return Decided(lease, request, outcome, cause)
         if request.task == JOIN_TASK:
             return Joined(lease, request, kwargs)
+        if request.id in self._revoked:
+            return self._discarded(lease, request, "revoked")
         plan = self._plans(request.task or "")
         if plan is None:
             return self._unregistered(lease, request)
@@ -127,11 +131,14 @@ class Intake:
             )
         now = unix_s()
         if expires is not None and expires.timestamp() <= now:
-            logger.info("Discarding revoked task: %s[%s]", request.task, request.id)
-            return Decided(lease, request, Revoked("expired"), "")
+            return self._discarded(lease, request, "expired")
         if eta is not None and eta.timestamp() > now:
             return Parked(lease, eta.timestamp())
         return None
+
+    def _discarded(self, lease: Lease, request: Request, why: str) -> Decided:
+        logger.info("Discarding revoked task: %s[%s]", request.task, request.id)
+        return Decided(lease, request, Revoked(why), "")
 
     def _moment(self, written: Any) -> datetime | None:
         if written is None:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from enum import IntEnum
 
 from umbel.model.clock import monotonic_ns, monotonic_s
-from umbel.model.errors import ImproperlyConfigured, UmbelError
+from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
 from umbel.ports.broker import Broker, SweepPolicy
 from umbel.ports.engine import EngineOptions, Pair
 from umbel.worker import briefing as briefings
@@ -303,9 +303,12 @@ class Supervisor:
         return pair, pair.broker
 
     def _warn_of_namesakes(self, broker: Broker) -> None:
-        # A door that not every engine has.
-        workers = getattr(broker, "workers", None)
-        if workers is not None and nodes.runs_of(self.node, workers()) - {self.worker}:
+        try:
+            workers = broker.workers()
+        except OperationalError:
+            # The upkeep finds out, and tells, at its next turn; this was only a courtesy.
+            return
+        if nodes.runs_of(self.node, workers) - {self.worker}:
             logger.warning(
                 "DuplicateNodenameWarning: another worker named %s uses this broker, or ended "
                 "without saying so a few seconds ago. Both work, but can't be told apart: give "

@@ -70,6 +70,11 @@ def flaky(self, failures):
 
 
 @app.task(bind=True)
+def flaky_later(self):
+    raise self.retry(exc=ValueError("not yet"), countdown=1)
+
+
+@app.task(bind=True)
 def replaced_by_task(self, x):
     return self.replace(add.s(x, 100))
 
