@@ -269,3 +269,18 @@ def test_finalizing_is_told_once() -> None:
     _ = app.tasks
 
     assert seen == [app]
+
+
+def test_an_error_callback_that_takes_any_number_is_of_the_new_style(app: Celery) -> None:
+    @app.task
+    def any_number(*args): ...
+
+    @app.task
+    def only_an_id(task_id): ...
+
+    @app.task(bind=True)
+    def bound(self, task_id): ...
+
+    accepting = [task.accepts_error_request for task in (any_number, only_an_id, bound)]
+
+    assert accepting == [True, False, False]

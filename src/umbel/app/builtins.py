@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from umbel.canvas.batches import chunks as Chunks  # noqa: N812 - the task has the same name
 from umbel.model.errors import NotBuiltYet
+from umbel.model.request import current_request
 
 
 def register(app: Any) -> None:
@@ -27,8 +29,12 @@ def register(app: Any) -> None:
         run = function_of(task)
         return [run(*item) for item in it]
 
-    def chunks(task: Any, it: Iterable[Any], n: int) -> list[list[Any]]:
-        # Sent as a group of starmaps; it comes whole only where somebody waits for its own id.
+    def chunks(task: Any, it: Iterable[Any], n: int) -> Any:
+        # Senders make a group of starmaps of it. As a message it comes only where its id was fixed
+        # before; as on Celery's workers, its value is then the result of the group that it sends.
+        request = current_request()
+        if request is not None and not request.called_directly and not request.is_eager:
+            return Chunks.apply_chunks(task, it, n, app)
         run = function_of(task)
         return [[run(*item) for item in part] for part in _parts(iter(it), n)]
 

@@ -98,7 +98,8 @@ def call_from_request(
         kwargs=request.kwargs if kwargs is None else kwargs,
         id=take("task_id") or "",
         root_id=take("root_id"),
-        parent_id=take("parent_id"),
+        # As Celery has it: of a retry without a parent, its first attempt is the parent.
+        parent_id=take("parent_id") or request.id,
         group_id=take("group_id"),
         group_index=take("group_index"),
         chord=take("chord"),

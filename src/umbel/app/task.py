@@ -23,6 +23,7 @@ from umbel.ports.current import current_app
 from umbel.results.handle import AsyncResult
 
 _SEQUENCES = (tuple, list)
+_TAKES_ANY_NUMBER = 0x04  # inspect.CO_VARARGS; importing inspect costs 8 ms
 
 
 class FromSetting:
@@ -449,7 +450,7 @@ class Task:
         if code is None:
             return False
         bound = 1 if getattr(run, "__self__", None) is not None else 0
-        return bool(code.co_argcount - bound > 1)
+        return bool(code.co_flags & _TAKES_ANY_NUMBER or code.co_argcount - bound > 1)
 
     @property
     def __name__(self) -> str:

@@ -319,6 +319,7 @@ def after_join(
     for task_id, state, value in parts:
         if state in states.EXCEPTION_STATES:
             error = ChordError(f"Dependency {task_id} raised {value!r}")
+            error.__cause__ = value
             return _failed_join(body, error, request, new_id, tasks)
     sends: list[Item] = []
     children: list[Node] = []

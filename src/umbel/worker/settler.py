@@ -35,6 +35,8 @@ from umbel.model.record import Document, Record
 from umbel.model.request import Request
 from umbel.model.settlement import Fate, Settlement
 from umbel.ports.store import Store
+from umbel.results.group import GroupResult
+from umbel.results.handle import AsyncResult
 from umbel.wire import records
 from umbel.wire.redelivery import redelivered
 from umbel.worker import verdicts
@@ -148,6 +150,9 @@ class Settler:
 
     def _succeeded(self, job: Job, outcome: Succeeded, is_kept: bool) -> Settlement:
         request = job.request
+        if isinstance(outcome.value, AsyncResult | GroupResult) and self._serializer != "pickle":
+            # A task that returns what it has sent: as Celery, the tuple that stands for it.
+            outcome = Succeeded(outcome.value.as_tuple())
         steps = continuation.after(request, outcome, new_id=self._app.new_id, tasks=self._app.tasks)
         documents: tuple[Document, ...] = ()
         if is_kept:
