@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from umbel.ports import broker, store
+from umbel.ports import broker, graveyard, revocations, store
 from umbel.testing import conformance
 
 CASES = {
@@ -31,7 +31,10 @@ def _promises(module):
     return sorted(set(re.findall(r"\[([a-z]+_[a-z_]+)\]", text)))
 
 
-@pytest.mark.parametrize("promise", [*_promises(broker), *_promises(store)])
+DOORS = (broker, store, graveyard, revocations)
+
+
+@pytest.mark.parametrize("promise", [name for door in DOORS for name in _promises(door)])
 def test_a_promise_has_a_case(promise):
     assert any(name.startswith(f"test_{promise}") for name in CASES)
 
