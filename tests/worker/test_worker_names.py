@@ -106,7 +106,6 @@ def test_the_banner_says_what_an_operator_asks_first():
         results="disabled://",
         concurrency=4,
         pool="prefork",
-        sends_events=False,
         queues=(banner.queue_line("celery", "celery", "direct", "celery"),),
         tasks=("shop.add", "shop.div"),
     )

@@ -39,7 +39,6 @@ class Facts(NamedTuple):
     results: str
     concurrency: int
     pool: str
-    sends_events: bool
     queues: tuple[str, ...]  # as ``queue_line`` gives them
     tasks: tuple[str, ...] = ()  # empty: not listed
 
@@ -60,7 +59,6 @@ def queue_line(name: str, exchange: str, kind: str, key: str) -> str:
 
 def text(facts: Facts, now: datetime) -> str:
     """The whole banner."""
-    events = "ON" if facts.sends_events else "OFF (enable -E to monitor tasks in this worker)"
     lines = [
         f"{facts.node} v{VERSION} (umbel)",
         "",
@@ -71,7 +69,7 @@ def text(facts: Facts, now: datetime) -> str:
         f".> transport:   {facts.transport}",
         f".> results:     {facts.results}",
         f".> concurrency: {facts.concurrency} ({facts.pool})",
-        f".> task events: {events}",
+        ".> task events: OFF (not built yet)",
         "",
         "[queues]",
         *facts.queues,

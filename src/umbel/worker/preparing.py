@@ -17,6 +17,7 @@ from typing import Any
 from umbel.app import finding, logs, signals
 from umbel.app.settings import PROCESS_FORMAT
 from umbel.app.task import FromSetting
+from umbel.app.unheeded import unheeded
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.worker import banner
 from umbel.worker.briefing import Briefing, LogSettings
@@ -75,8 +76,9 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
         if options.purge:
             _purge(app, briefing.queues)
         if not options.quiet:
-            _show(app, node, briefing, sends_events=options.events)
+            _show(app, node, briefing)
         _say_what_differs(app)
+        _say_what_is_unheeded(app, options)
 
     # Not at the top: msgspec and what else a child needs; and once here, so that all share it.
     from umbel.worker import child
@@ -196,7 +198,7 @@ def _purge(app: Any, queues: tuple[str, ...]) -> None:
         _print(f"purge: Erased {number} {'message' if number == 1 else 'messages'}.\n")
 
 
-def _show(app: Any, node: str, briefing: Briefing, *, sends_events: bool) -> None:
+def _show(app: Any, node: str, briefing: Briefing) -> None:
     level = briefing.log.level
     names = (name for name in app.tasks if level <= logging.DEBUG or not _is_builtin(name))
     result_url = briefing.result_url
@@ -207,7 +209,6 @@ def _show(app: Any, node: str, briefing: Briefing, *, sends_events: bool) -> Non
         results=banner.address(result_url) if result_url else "disabled://",
         concurrency=briefing.children * briefing.threads,
         pool=briefing.pool,
-        sends_events=sends_events,
         queues=tuple(_queue_line(app.routing.queue(name)) for name in briefing.queues),
         tasks=tuple(names) if level <= logging.INFO else (),
     )
@@ -235,6 +236,16 @@ def _say_what_differs(app: Any) -> None:
             "Tasks are acknowledged when they have ended, so that none is lost; a task whose "
             "process dies runs again. For Celery's default, at most once, set "
             "task_acks_late = False, or acks_late=False on a task."
+        )
+
+
+def _say_what_is_unheeded(app: Any, options: WorkerOptions) -> None:
+    asked = unheeded(app)
+    if options.events:
+        asked.append("-E (events are not built yet)")
+    if asked:
+        logger.warning(
+            "Has no effect yet: %s", "; ".join(asked), extra={"event": "worker-unheeded"}
         )
 
 

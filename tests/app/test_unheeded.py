@@ -1,0 +1,70 @@
+"""What an app asks for in vain is named; what it gets anyway is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from umbel import Celery
+from umbel.app.unheeded import unheeded
+
+
+def test_an_app_that_asks_for_nothing_special_hears_nothing() -> None:
+    app = Celery("shop", broker="memory://")
+
+    app.task(name="shop.work", acks_late=True, time_limit=3)(lambda: None)
+    app.finalize()
+
+    assert unheeded(app) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("worker_send_task_events", True),
+        ("task_acks_on_failure_or_timeout", False),
+        ("beat_schedule", {"each": {"task": "shop.work", "schedule": 3}}),
+        ("worker_pool_start_method", "spawn"),
+        ("result_persistent", True),
+    ],
+)
+def test_a_setting_without_effect_is_named(setting: str, value: Any) -> None:
+    app = Celery("shop", broker="memory://")
+
+    app.conf[setting] = value
+
+    [said] = unheeded(app)
+    assert said.startswith(setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("worker_send_task_events", False),
+        ("worker_enable_remote_control", False),
+        ("worker_disable_rate_limits", True),
+        ("beat_schedule", {}),
+        ("task_acks_on_failure", True),
+    ],
+)
+def test_a_setting_that_asks_for_what_happens_anyway_is_not_named(setting: str, value: Any) -> None:
+    app = Celery("shop", broker="memory://")
+
+    app.conf[setting] = value
+
+    assert unheeded(app) == []
+
+
+def test_task_options_without_effect_are_named_with_their_tasks() -> None:
+    app = Celery("shop", broker="memory://")
+
+    for number in range(5):
+        app.task(name=f"shop.limited{number}", rate_limit="10/m")(lambda: None)
+    app.task(name="shop.kept", acks_on_failure_or_timeout=False)(lambda: None)
+    app.finalize()
+
+    assert unheeded(app) == [
+        "rate_limit of shop.limited0, shop.limited1, shop.limited2 and 2 more",
+        "acks_on_failure_or_timeout of shop.kept",
+    ]
