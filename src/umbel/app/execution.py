@@ -68,10 +68,9 @@ class Plan:
     """What must be known to run a task, worked out once."""
 
     __slots__ = (
-        "acks_on_failure_or_timeout", "after_return", "autoretry_for", "before_start",
-        "dont_autoretry_for", "ignore_result", "is_at_most_once", "name", "on_failure",
-        "on_retry", "on_success", "rate_limit", "reject_on_worker_lost", "run",
-        "soft_time_limit", "store_errors_even_if_ignored", "task", "throws", "time_limit",
+        "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
+        "is_at_most_once", "name", "on_failure", "on_retry", "on_success", "resultrepr_maxsize",
+        "run", "soft_time_limit", "store_errors_even_if_ignored", "task", "throws", "time_limit",
         "track_started",
     )  # fmt: skip
 
@@ -97,9 +96,7 @@ class Plan:
         self.track_started = bool(task.track_started)
         self.time_limit: float | None = task.time_limit
         self.soft_time_limit: float | None = task.soft_time_limit
-        self.rate_limit = task.rate_limit
-        self.acks_on_failure_or_timeout = task.acks_on_failure_or_timeout is not False
-        self.reject_on_worker_lost = task.reject_on_worker_lost
+        self.resultrepr_maxsize = int(task.resultrepr_maxsize)
         # Said explicitly, on the task or the app; the default settles late.
         self.is_at_most_once = task.acks_late is False
 

@@ -55,7 +55,7 @@ def ended(job: Job, outcome: Outcome, runtime_s: float) -> None:
                 name,
                 request.id,
                 runtime_s,
-                preview(outcome.value),
+                preview(outcome.value, job.plan.resultrepr_maxsize),
                 extra={**extra, "event": "task-succeeded"},
             )
         case Failed():
