@@ -160,4 +160,7 @@ def grow_chord(task: Any, signature: Any, *, lazy: bool) -> Any:
             group_id=request.group, group_index=request.group_index, chord=request.chord
         )
     request.added_sends = [*(request.added_sends or ()), *sends]
-    return result_from_tuple(nodes[0], task.app) if nodes else None
+    results = [result_from_tuple(node, task.app) for node in nodes]
+    for result in results:
+        task.app.add_to_trail(result)
+    return results[0] if results else None
