@@ -33,6 +33,8 @@ _HEADERS = frozenset(
 # A sender's own header of such a name must not replace a method or a part of the body.
 _RESERVED = frozenset(dir(Request)) - _HEADERS
 _NO_LIMITS = [None, None]
+# Longer ones, and NaN, fit into no clock.
+_LONGEST_LIMIT_S = 1e9
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 # What an object body (protocol 1) may say that is a header in protocol 2.
 _BODY_HEADERS = ("task", "id", "group", "group_index", "retries", "eta", "expires", "timelimit")
@@ -193,7 +195,10 @@ def _check_limits(fields: dict[str, Any]) -> None:
     if (
         type(limits) not in (list, tuple)
         or len(limits) != 2
-        or not all(limit is None or type(limit) in (int, float) for limit in limits)
+        or not all(
+            limit is None or (type(limit) in (int, float) and 0 <= limit <= _LONGEST_LIMIT_S)
+            for limit in limits
+        )
     ):
         raise InvalidTaskError(f"timelimit must be [hard, soft] in seconds; found {limits!r:.60}")
 

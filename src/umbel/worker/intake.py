@@ -102,6 +102,10 @@ class Intake:
             request, args, kwargs = protocol.read(lease.raw, self._accept)
         except UmbelError as error:
             return self._refused(lease, error)
+        except Exception as error:  # nothing that arrives may end the worker
+            cause = f"it can't be read: {type(error).__name__}: {error}"
+            logger.exception("Received a message that is a dead letter now: %s", cause)
+            return Unreadable(lease, cause)
         request.__dict__["hostname"] = self._hostname
         if lease.redelivered:
             self._mark_redelivered(request)
@@ -125,7 +129,7 @@ class Intake:
         try:
             expires = self._moment(request.expires)
             eta = self._moment(request.eta)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             return self._refused(
                 lease, InvalidTaskError(f"eta and expires must be ISO 8601 dates: {error}")
             )

@@ -18,7 +18,7 @@ from umbel.canvas import continuation
 from umbel.model import states
 from umbel.model.call import Call
 from umbel.model.clock import utc_now
-from umbel.model.errors import ChordError, EncodeError, Reject
+from umbel.model.errors import ChordError, EncodeError, OperationalError, Reject
 from umbel.model.join import JOIN_TASK, JoinClosing, JoinOpening, JoinPart
 from umbel.model.message import Message
 from umbel.model.outcome import (
@@ -63,6 +63,12 @@ class Settler:
 
     def settle(self, job: Job, outcome: Outcome) -> Settlement:
         """The settlement of a job that has run."""
+        try:
+            return self._settled(job, outcome)
+        except Exception as error:  # noqa: BLE001 - what follows came with the message
+            return self._unfollowed(job.lease.token, job.request, self._is_kept(job), error)
+
+    def _settled(self, job: Job, outcome: Outcome) -> Settlement:
         plan = job.plan
         request = job.request
         is_kept = self._is_kept(job)
@@ -100,11 +106,38 @@ class Settler:
 
     def decided(self, decided: Decided) -> Settlement:
         """The settlement of something that ended without running."""
-        request = decided.request
+        request, token = decided.request, decided.lease.token
         is_kept = self._store is not None and request.ignore_result is not True
-        return self._ended(
-            decided.lease.token, request, decided.outcome, is_kept, is_kept, decided.cause
+        try:
+            return self._ended(token, request, decided.outcome, is_kept, is_kept, decided.cause)
+        except Exception as error:  # noqa: BLE001 - what follows came with the message
+            return self._unfollowed(token, request, is_kept, error)
+
+    def _unfollowed(
+        self, token: int, request: Request, is_kept: bool, error: Exception
+    ) -> Settlement:
+        """A task whose callbacks, chain or chord are nonsense: a failure, and a dead letter.
+
+        Nothing that arrives may end a worker. A process that died of it would be recovered, and
+        the next one would die of the same message. What can be told, is: first to all that hangs
+        on the task, then to its chord alone, then only to who waits for it.
+        """
+        cause = f"what is to follow the task can't be sent: {type(error).__name__}: {error}"
+        logger.error(
+            "Task %s has run, and %s. The message is a dead letter now.",
+            request.id,
+            cause,
+            exc_info=error,
         )
+        failed = Failed(error, _text_of(error), internal=True)
+        for given_up in ((), ("callbacks", "errbacks", "chain"), ("chord", "group")):
+            for name in given_up:
+                setattr(request, name, None)
+            try:
+                return self._ended(token, request, failed, is_kept, is_kept, cause)
+            except Exception:  # the next try says less
+                logger.debug("what follows %s is given up further", request.id, exc_info=True)
+        return Settlement(token, Fate.DEAD, cause=cause)
 
     def parked(self, parked: Parked) -> Settlement:
         """Back to the broker until it is due."""
@@ -115,8 +148,34 @@ class Settler:
         return Settlement(unreadable.lease.token, Fate.DEAD, cause=unreadable.cause)
 
     def settle_join(self, joined: Joined) -> Settlement:
-        """Send the body of a join whose parts are all there, or fail it."""
-        group_id, body = joined.kwargs["group_id"], joined.kwargs["body"]
+        """Send the body of a join whose parts are all there, or fail it.
+
+        Raises ``OperationalError`` where the store can't be read.
+        """
+        try:
+            return self._joined(joined)
+        except OperationalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - body and parts came with messages
+            return self._unjoined(joined, error)
+
+    def _unjoined(self, joined: Joined, error: Exception) -> Settlement:
+        """A join whose body or parts are nonsense: it fails, and is a dead letter."""
+        cause = f"the chord can't be joined: {type(error).__name__}: {error}"
+        logger.error("%s. The message is a dead letter now.", cause, exc_info=error)
+        group_id = joined.kwargs.get("group_id")
+        settlement = Settlement(joined.lease.token, Fate.DEAD, cause=cause)
+        if not isinstance(group_id, str):
+            return settlement
+        settlement = settlement._replace(closes=(JoinClosing(group_id, True),))
+        try:
+            return self._carried_on(joined, [(group_id, states.FAILURE, error)], settlement)
+        except Exception:  # nobody can be told
+            logger.debug("the body of chord %s is given up", group_id, exc_info=True)
+        return settlement
+
+    def _joined(self, joined: Joined) -> Settlement:
+        group_id = joined.kwargs["group_id"]
         if self._store is None:
             return Settlement(
                 joined.lease.token, Fate.DEAD, cause="a chord needs a result backend to join"
@@ -126,6 +185,14 @@ class Settler:
             # Another holder of the same claim has sent the body and closed the join.
             return Settlement(joined.lease.token)
         parts = [records.decode_part(part, self._serializer, self._accept) for part in stored]
+        failed = any(state != states.SUCCESS for _, state, _ in parts)
+        closing = JoinClosing(group_id, failed)
+        return self._carried_on(joined, parts, Settlement(joined.lease.token, closes=(closing,)))
+
+    def _carried_on(
+        self, joined: Joined, parts: list[tuple[str, str, Any]], settlement: Settlement
+    ) -> Settlement:
+        group_id, body = joined.kwargs["group_id"], joined.kwargs["body"]
         steps = continuation.after_join(
             group_id,
             body,
@@ -134,18 +201,11 @@ class Settler:
             new_id=self._app.new_id,
             tasks=self._app.tasks,
         )
-        failed = next((value for _, state, value in parts if state != states.SUCCESS), None)
-        closing = JoinClosing(group_id, failed is not None)
         error = steps.error or ChordError(f"a member of chord {group_id} failed")
-        trace = _text_of(error) if failed is not None else ""
+        has_failed = any(state != states.SUCCESS for _, state, _ in parts)
         self._run_in_place(steps)
         return self._with_steps(
-            Settlement(joined.lease.token, closes=(closing,)),
-            joined.request,
-            steps,
-            (),
-            error,
-            trace,
+            settlement, joined.request, steps, (), error, _text_of(error) if has_failed else ""
         )
 
     def _succeeded(self, job: Job, outcome: Succeeded, is_kept: bool) -> Settlement:

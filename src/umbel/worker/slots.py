@@ -48,6 +48,7 @@ _TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD = range(5)
 _EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID, _WATCHES = range(7)
 
 _AWAKE = 2**63
+_LONGEST_LIMIT_S = 1e9
 _RECORD = struct.Struct("=QQ")
 _DRAIN_BYTES = 65536  # what a pipe holds
 
@@ -168,8 +169,8 @@ class Slot:
         words = self._words
         at = self._lane + lane * _ROW
         now = monotonic_ns()
-        soft_ns = now + int(soft_s * 1e9) if soft_s else 0
-        hard_ns = now + int(hard_s * 1e9) if hard_s else 0
+        soft_ns = _limit_ns(now, soft_s)
+        hard_ns = _limit_ns(now, hard_s)
         words[at] = 0
         words[at + _LANE_EPOCH] = words[self._row + _EPOCH]
         words[at + _STARTED] = now
@@ -302,6 +303,11 @@ def _close_both(reading: int, writing: int) -> None:
     os.close(writing)
 
 
+def _limit_ns(now: int, limit_s: float | None) -> int:
+    # A task's own limit may be any number; a word of the board holds 292 years.
+    return now + int(min(max(limit_s, 0.0), _LONGEST_LIMIT_S) * 1e9) if limit_s else 0
+
+
 def _first(soft_ns: int, hard_ns: int) -> int:
     return min(soft_ns or hard_ns, hard_ns or soft_ns)
 
@@ -369,8 +375,8 @@ class LocalSlot:
         self._running[lane] = Running(
             token,
             now,
-            now + int(soft_s * 1e9) if soft_s else 0,
-            now + int(hard_s * 1e9) if hard_s else 0,
+            _limit_ns(now, soft_s),
+            _limit_ns(now, hard_s),
             lane,
             self.epoch,
         )
