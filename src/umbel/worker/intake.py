@@ -31,6 +31,8 @@ from umbel.worker import verdicts
 # Celery's logger for this line, which users' logging settings name.
 logger = logging.getLogger("celery.worker.strategy")
 
+_LONGEST_NAME = 300
+
 
 class Job(NamedTuple):
     """A task to run."""
@@ -157,14 +159,16 @@ class Intake:
         request.delivery_info = delivery_info
 
     def _unregistered(self, lease: Lease, request: Request) -> Decided:
-        error = NotRegistered(request.task)
+        # A name may be any text of any length; the message keeps all of it.
+        name = (request.task or "")[:_LONGEST_NAME]
+        error = NotRegistered(name)
         cause = (
-            f"task {request.task!r} is not registered on this worker; does its app import the "
+            f"task {name!r} is not registered on this worker; does its app import the "
             "module that defines it (include=, imports, autodiscover_tasks)?"
         )
         logger.error(
             "Received unregistered task of type %r. The message is kept in the dead letters: %s",
-            request.task,
+            name,
             cause,
         )
         return Decided(lease, request, Failed(error, f"{cause}\n", internal=True), cause)
