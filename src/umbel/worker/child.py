@@ -95,6 +95,9 @@ class Child:
         self.options = options
         self.slot = slot
         self.is_stopping = False
+        self._hinted_ns = (
+            0  # when the supervisor was last asked to look for due messages, or will be
+        )
         self.done = 0
         self._plans: dict[str, Plan] = {}
         self._wake_read, self._wake_write = os.pipe()
@@ -140,6 +143,17 @@ class Child:
         """End a wait of the loop."""
         with suppress(BlockingIOError):
             os.write(self._wake_write, b"w")
+
+    def hint_due(self) -> None:
+        """Before a wait: let the supervisor look when the next message is due.
+
+        The last wake may have been for a message that waits for its time, of which no lease tells.
+        Not for every message: what comes too soon after a look is looked for at the next.
+        """
+        now_ns = monotonic_ns()
+        if self._hinted_ns <= now_ns:
+            self._hinted_ns = max(now_ns, self._hinted_ns + HINT_NS)
+            self.slot.note_due(unix_s() + (self._hinted_ns - now_ns) / 1e9)
 
     def plan_of(self, name: str) -> Plan | None:
         """How a task is run, worked out once per task."""
@@ -238,7 +252,6 @@ class Inline:
         self.joined: list[Lease] = []
         # Of a worker's idle children one listens at the broker.
         self.is_watching = False
-        self._hinted_ns = 0
         most = child.options.prefetch_multiplier
         self.pace = Pace(most) if most else Pace()
 
@@ -286,16 +299,8 @@ class Inline:
                     return
             if not self.is_watching:
                 return
-        if child.consumer.idle(IDLE_S):
-            self._hint_due()
-
-    def _hint_due(self) -> None:
-        # The wake may have been for a message that is due soon, of which no lease tells: let the
-        # supervisor look when that is, but not for every message.
-        now_ns = monotonic_ns()
-        if now_ns - self._hinted_ns > HINT_NS:
-            self._hinted_ns = now_ns
-            self.child.slot.note_due(unix_s())
+        child.hint_due()
+        child.consumer.idle(IDLE_S)
 
     def _pass_watch(self) -> None:
         if self.is_watching:

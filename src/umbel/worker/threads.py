@@ -74,6 +74,7 @@ class Threads:
                 continue
             pending += self._assign(leases)
             if wanted and not leases and not pending and not self._ended:
+                child.hint_due()
                 child.consumer.idle(IDLE_S)
         self._finish(pending)
         return exit_code
