@@ -205,13 +205,16 @@ class Publisher:
         with_retries(send, policy or self._policy)
 
     def _declare(self, options: Mapping[str, Any]) -> None:
-        """Let topic queues that the caller names be reached before any worker has bound them."""
+        """Let queues that the caller names be reached before any worker has bound them."""
         queues = [item for item in options.get("declare") or () if isinstance(item, Queue)]
+        # A direct queue is sent to by its name: it needs a binding only for senders that name its
+        # exchange, and they declare it.
+        bound = {"topic", "direct"} if queues else {"topic"}
         if isinstance(options.get("queue"), Queue):
             queues.append(options["queue"])
         for queue in queues:
             self._app.routing.queues.setdefault(queue.name, queue)
-            if queue.exchange is None or queue.exchange.type != "topic":
+            if queue.exchange is None or queue.exchange.type not in bound:
                 continue
             broker = self._connections.pair().broker
             assert broker is not None
