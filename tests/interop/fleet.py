@@ -50,7 +50,7 @@ class Worker:
     def wait_until_ready(self):
         def is_ready():
             assert self.process.poll() is None, self.log
-            return " ready." in self.log
+            return " ready." in self.log_path.read_text()
 
         until(is_ready, say=lambda: self.log)
 
@@ -79,6 +79,7 @@ class Fleet:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY_", "UMBEL_"))}
         return {
             **env,
+            "C_FORCE_ROOT": "1",  # where the tests run as root, Celery would refuse pickle
             "PYTHONPATH": str(PROGRAMS),
             "WIRE_HOUSE": house,
             "WIRE_BROKER": self.url,

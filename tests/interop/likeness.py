@@ -166,6 +166,10 @@ def is_again(envelope):
     return bool(envelope["headers"].get("redelivered"))
 
 
+def _key(entry):
+    return entry["key"]
+
+
 def _rough(entry):
     """An order of messages that does not depend on ids or on who was faster."""
     return UUID.sub("?", json.dumps(entry, sort_keys=True, default=repr))
@@ -176,7 +180,8 @@ def compare(name, seen):
     case, flow, ids = CASES[name], FLOWS[name], Renaming()
     theirs = [message(e["key"], json.loads(e["raw"])) for e in case["pushed"]]
     ours = [message(*entry) for entry in seen.pushed]
-    ids.compare(theirs, ours, "pushed")
+    # In order, but which of two lists was pushed to first does not matter.
+    ids.compare(sorted(theirs, key=_key), sorted(ours, key=_key), "pushed")
     theirs = [
         message(e["key"], json.loads(e["raw"]))
         for e in flow["sent_by_worker"]
