@@ -1,0 +1,163 @@
+"""Servers come and go: worker and producer go on, nothing is lost, nothing spins."""
+
+import threading
+import time
+
+import pytest
+from rig import cpu_s, family, until
+
+from umbel.model.errors import OperationalError, PublishOutcomeUnknown
+
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+SETTINGS = {"broker_connection_timeout": 2.0}
+
+
+@pytest.fixture
+def bench(bench_of):
+    return bench_of("redis", settings=SETTINGS)
+
+
+class Sending(threading.Thread):
+    """Sends short tasks all the time; a context manager."""
+
+    def __init__(self, bench, pause_s=0.005):
+        super().__init__(daemon=True)
+        self.bench = bench
+        self.pause_s = pause_s
+        self.accepted = {}
+        self.refused = []
+        self.unknown = []
+        self.is_over = threading.Event()
+
+    def run(self):
+        number = 0
+        while not self.is_over.wait(self.pause_s):
+            number += 1
+            key = f"task-{number}"
+            try:
+                self.accepted[key] = self.bench.tasks.work.delay(key, 0.002, number)
+            except PublishOutcomeUnknown:
+                self.unknown.append(key)
+            except OperationalError:
+                self.refused.append(key)
+
+    def __enter__(self):
+        self.start()
+        until(lambda: len(self.accepted) > 20)
+        return self
+
+    def __exit__(self, *error):
+        self.is_over.set()
+        self.join(30)
+
+    def check(self):
+        """What was accepted has run to its end, with its own value; what was refused has not."""
+        for number, (key, result) in enumerate(self.accepted.items()):
+            assert result.get(timeout=30) == int(key.partition("-")[2]), (key, number)
+        begun = self.bench.trace.begun()
+        assert [key for key in self.refused if key in begun] == []
+        return begun
+
+
+def test_redis_is_killed_and_comes_back(bench):
+    worker = bench.start_worker()
+
+    with Sending(bench) as sending:
+        for _ in range(2):
+            bench.server.kill()
+            threading.Event().wait(1.0)
+            bench.server.start()
+            before = len(sending.accepted)
+            until(lambda before=before: len(sending.accepted) > before + 30)
+
+    begun = sending.check()
+    assert worker.is_running
+    assert max(begun.values()) == 1
+    assert worker.log.count("Connection to broker") <= 4  # lost and back, for each of two
+
+
+def test_an_absent_redis_is_waited_for_without_spinning(bench):
+    worker = bench.start_worker()
+    bench.tasks.work.delay("before").get(timeout=10)
+    bench.server.kill()
+    until(lambda: "Connection to broker" in worker.log)
+    processes = family(worker.pid)
+    used = cpu_s(processes)
+    lines = worker.log.count("\n")
+
+    threading.Event().wait(5)
+
+    assert cpu_s(processes) - used < 0.5
+    assert worker.log.count("\n") - lines < 10
+    bench.server.start()
+    assert bench.tasks.work.delay("after", 0, 7).get(timeout=20) == 7
+    assert worker.is_running
+
+
+def test_redis_is_frozen_for_longer_than_every_lease(bench):
+    worker = bench.start_worker()
+    long_one = bench.tasks.work.delay("long", 18, "long")
+    until(lambda: "long" in bench.trace.begun())
+    processes = family(worker.pid)
+
+    with Sending(bench) as sending:
+        used = cpu_s(processes)
+        bench.server.freeze()
+        threading.Event().wait(15)
+        bench.server.thaw()
+        spent = cpu_s(processes) - used
+        before = len(sending.accepted)
+        until(lambda: len(sending.accepted) > before + 20)
+
+    begun = sending.check()
+    assert long_one.get(timeout=20) == "long"
+    assert bench.trace.begun()["long"] == 1
+    assert max(begun.values()) == 1
+    assert spent < 2
+
+
+def test_connections_are_cut_again_and_again(bench):
+    worker = bench.start_worker()
+
+    with Sending(bench) as sending:
+        for _ in range(16):
+            bench.server.say("CLIENT KILL TYPE normal SKIPME yes")
+            threading.Event().wait(0.2)
+
+    begun = sending.check()
+    assert worker.is_running
+    assert max(begun.values()) == 1
+
+
+def test_redis_is_full_for_a_while(bench):
+    worker = bench.start_worker()
+
+    with Sending(bench) as sending:
+        used = bench.server.say("CONFIG SET maxmemory 1")
+        assert used.startswith(b"+OK")
+        until(lambda: len(sending.refused) > 3, 30)
+        full = time.monotonic()
+        processes = family(worker.pid)
+        spent = cpu_s(processes)
+        threading.Event().wait(3)
+        spent = cpu_s(processes) - spent
+        assert bench.server.say("CONFIG SET maxmemory 0").startswith(b"+OK")
+        assert time.monotonic() - full >= 3
+        before = len(sending.accepted)
+        until(lambda: len(sending.accepted) > before + 20)
+
+    begun = sending.check()
+    assert worker.is_running
+    assert max(begun.values()) == 1
+    assert spent < 2
+
+
+def test_a_worker_starts_when_redis_is_not_there_yet(bench):
+    bench.server.kill()
+    worker = bench.start_worker(is_ready=False)
+    threading.Event().wait(1.5)
+    bench.server.start()
+
+    worker.wait_until_ready()
+
+    assert bench.tasks.work.delay("first", 0, 1).get(timeout=10) == 1
