@@ -286,3 +286,15 @@ def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
     assert "WARNING" in line
     for word in ("worker_state_db", "task_send_sent_event", "rate_limit of asking.add", "-E"):
         assert word in line
+
+
+def test_a_print_without_a_line_end_is_logged_before_its_task_ends(start, folder):
+    printing = "\n@app.task\ndef dot(path):\n    print('a dot', end='')\n"
+    (folder / "shop.py").write_text(APP + printing)
+    worker = start("-c", "1", "-l", "INFO")
+    worker.wait_for("ready.")
+
+    send(folder, "dot", "x")
+    worker.wait_for("succeeded")
+
+    assert worker.log.index("WARNING/ForkPoolWorker-1] a dot\n") < worker.log.index("succeeded")

@@ -100,6 +100,9 @@ class Child:
         )
         self.done = 0
         self._plans: dict[str, Plan] = {}
+        self._outputs = [
+            output for output in (sys.stdout, sys.stderr) if isinstance(output, logs.LoggingProxy)
+        ]
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -213,6 +216,9 @@ class Child:
         finally:
             self.slot.end(lane)
         points.passed("ended")
+        for output in self._outputs:
+            # A print without a line end belongs to this task, not to the next one that prints.
+            output.flush()
         self.done += 1
         self.slot.add_done(1)
         report.ended(job, outcome, (monotonic_ns() - started) / 1e9)
