@@ -7,7 +7,8 @@ import pytest
 
 from umbel import chain, chord, group
 from umbel.engines.redis.connection import Connection
-from umbel.worker.child import Child, Inline
+from umbel.worker.child import Child
+from umbel.worker.inline import Inline
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import LocalSlot
 

@@ -5,7 +5,8 @@ from itertools import count
 import umbel.engines.memory.opening as memory
 from umbel import Celery
 from umbel.model.message import Message
-from umbel.worker.child import Child, Inline
+from umbel.worker.child import Child
+from umbel.worker.inline import Inline
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import LocalSlot
 

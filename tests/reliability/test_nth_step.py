@@ -19,7 +19,8 @@ from umbel.model.errors import OperationalError, PublishOutcomeUnknown
 from umbel.model.lease import Loss
 from umbel.ports.broker import SweepPolicy
 from umbel.worker import verdicts
-from umbel.worker.child import Child, Inline
+from umbel.worker.child import Child
+from umbel.worker.inline import Inline
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import LocalSlot
 from umbel.worker.upkeep import Upkeep

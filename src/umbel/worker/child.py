@@ -11,8 +11,7 @@ moment, in one of these places:
 - *ended, settlement pending*: in ``pending`` only. A crash here repeats the task (at least once),
   so pending settlements are written before anything that is not known to be short begins.
 
-What runs beside plain functions (threads; later an event loop) replaces only the middle part: see
-``threads.py``.
+The loops are in ``inline.py`` and ``threads.py``; what runs coroutines later is a third one.
 """
 
 from __future__ import annotations
@@ -31,17 +30,15 @@ from umbel.app import logs, signals
 from umbel.app.app import App
 from umbel.app.execution import Plan, execute
 from umbel.model.clock import monotonic_ns, unix_s
-from umbel.model.errors import LeaseLost, OperationalError, SoftTimeLimitExceeded
-from umbel.model.lease import Lease
+from umbel.model.errors import OperationalError, SoftTimeLimitExceeded
 from umbel.model.outcome import Failed, Outcome
 from umbel.model.request import running
-from umbel.model.settlement import Fate, Settlement
+from umbel.model.settlement import Settlement
 from umbel.wire import serializers
 from umbel.worker import points, report
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
-from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED, ChildOptions
-from umbel.worker.pace import BUDGET_S, Pace
+from umbel.worker.options import EXIT_STOPPED, ChildOptions
 from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
 
@@ -95,9 +92,8 @@ class Child:
         self.options = options
         self.slot = slot
         self.is_stopping = False
-        self._hinted_ns = (
-            0  # when the supervisor was last asked to look for due messages, or will be
-        )
+        # When the supervisor was last asked to look for due messages, or will be.
+        self._hinted_ns = 0
         self.done = 0
         self._plans: dict[str, Plan] = {}
         self._outputs = [
@@ -247,153 +243,6 @@ class Child:
             os.close(self._wake_write)
 
 
-class Inline:
-    """The loop of prefork and solo: one task at a time, in this thread."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.pending: list[Settlement] = []
-        self.pending_since_ns = 0
-        # Joins that a settlement without a claim has completed: leases of ours, to be carried out.
-        self.joined: list[Lease] = []
-        # Of a worker's idle children one listens at the broker.
-        self.is_watching = False
-        most = child.options.prefetch_multiplier
-        self.pace = Pace(most) if most else Pace()
-
-    def serve(self) -> int:
-        """Run until told to stop; gives the exit code."""
-        child = self.child
-        child.consumer.enlist()
-        child.slot.mark_ready()
-        while not child.is_stopping:
-            if child.is_used_up():
-                self._flush()
-                return EXIT_RECYCLED
-            try:
-                pending, self.pending = self.pending, []
-                joined, self.joined = self.joined, []
-                limit = 0 if joined else self.pace.limit
-                if pending:
-                    points.passed("settles")
-                leases = joined + child.consumer.exchange(pending, limit, holding=len(joined))
-                if pending:
-                    points.passed("settled")
-                if leases:
-                    points.passed("claimed")
-                    self._run_batch(leases)
-                elif not self.pending:
-                    self._idle()
-            except LeaseLost:
-                self.pending, self.joined = [], []
-                while child.slot.take() is not None:
-                    pass
-        self._flush()
-        child.slot.pass_watch()
-        return EXIT_STOPPED
-
-    def _idle(self) -> None:
-        """Watch the broker until there may be work, or wait for a sibling that does."""
-        child = self.child
-        if not self.is_watching:
-            self.is_watching = child.slot.take_watch()
-            while not self.is_watching and not child.is_stopping:
-                child.consumer.sleep_on(child.slot.watch_fd)
-                self.is_watching = child.slot.take_watch()
-                if self.is_watching:
-                    # What came while the sibling was busy is not told to us: look first.
-                    return
-            if not self.is_watching:
-                return
-        child.hint_due()
-        child.consumer.idle(IDLE_S)
-
-    def _pass_watch(self) -> None:
-        if self.is_watching:
-            self.is_watching = False
-            self.child.slot.pass_watch()
-
-    def _run_batch(self, leases: list[Lease]) -> None:
-        child = self.child
-        jobs = self._jobs_of(leases)
-        if not jobs:
-            return
-        if len(leases) >= self.pace.limit or not self.pace.is_short(jobs[-1].plan.name):
-            # There may be more than we can take, or this will take a while.
-            self._pass_watch()
-        if len(jobs) > 1:
-            child.slot.offer([job.lease.token for job in jobs[1:]])
-        started = monotonic_ns()
-        ran = 0
-        for job in jobs:
-            if ran and child.slot.take() != job.lease.token:
-                # The supervisor took the rest of the batch, and gave it back.
-                break
-            if child.is_stopping or (child.options.max_tasks and child.is_used_up()):
-                self._hand_back(jobs[ran:])
-                break
-            self._run(job)
-            ran += 1
-        self.pace.adapt(ran, (monotonic_ns() - started) / 1e9)
-
-    def _jobs_of(self, leases: list[Lease]) -> list[Job]:
-        """Decode a batch, settle what need not run, and cut it behind the first slow task."""
-        jobs: list[Job] = []
-        for place, lease in enumerate(leases):
-            admitted = self.child.intake.admit(lease)
-            if not isinstance(admitted, Job):
-                self._add(self.child.settlement_of(admitted))
-                continue
-            jobs.append(admitted)
-            if not self.pace.is_short(admitted.plan.name):
-                self._return([behind.token for behind in leases[place + 1 :]])
-                break
-        return jobs
-
-    def _hand_back(self, jobs: list[Job]) -> None:
-        """Return jobs that have not begun; the token of the first one is out of the pipe."""
-        tokens = [jobs[0].lease.token]
-        for _ in jobs[1:]:
-            token = self.child.slot.take()
-            if token is None:
-                break
-            tokens.append(token)
-        self._return(tokens)
-
-    def _return(self, tokens: list[int]) -> None:
-        # Newest first, so that the oldest is at the consuming end when all are back.
-        for token in reversed(tokens):
-            self._add(Settlement(token, Fate.RETURN))
-
-    def _run(self, job: Job) -> None:
-        name = job.plan.name
-        if job.plan.is_at_most_once:
-            self._add(Settlement(job.lease.token, Fate.BEGUN))
-            self._flush()
-        elif self.pending and (not self.pace.is_short(name) or self._is_pending_old()):
-            self._flush()
-        report.received(job)
-        started = monotonic_ns()
-        outcome = self.child.attempt(job)
-        self.pace.ran(name, (monotonic_ns() - started) / 1e9)
-        self._add(self.child.settler.settle(job, outcome))
-
-    def _add(self, settlement: Settlement) -> None:
-        if not self.pending:
-            self.pending_since_ns = monotonic_ns()
-        self.pending.append(settlement)
-
-    def _is_pending_old(self) -> bool:
-        return monotonic_ns() - self.pending_since_ns > BUDGET_S * 1e9
-
-    def _flush(self) -> None:
-        pending, self.pending = self.pending, []
-        if pending:
-            points.passed("settles")
-            self.joined += self.child.consumer.exchange(pending, 0, holding=1)
-            points.passed("settled")
-
-
 def run(app: App, options: ChildOptions, slot: Slot) -> int:
     """The life of a child process; gives its exit code."""
     logs.set_process_name(_process_name(options))
@@ -413,6 +262,8 @@ def serve(child: Child) -> int:
         from umbel.worker.threads import Threads
 
         return Threads(child).serve()
+    from umbel.worker.inline import Inline
+
     return Inline(child).serve()
 
 
