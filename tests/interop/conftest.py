@@ -1,11 +1,19 @@
 """One Redis, workers of both houses on it, and a witness of all that is sent."""
 
 import pytest
-from fleet import Fleet, Witness
+from fleet import PRODUCERS, Fleet, Witness
+
+
+@pytest.fixture(scope="session")
+def _producers(redis_server):
+    yield
+    for module in PRODUCERS.values():
+        module.app.close()
+    PRODUCERS.clear()
 
 
 @pytest.fixture
-def fleet(redis_url, tmp_path):
+def fleet(_producers, redis_url, tmp_path):
     """Workers and producers of both houses; all are ended with the test."""
     fleet = Fleet(redis_url, tmp_path)
     yield fleet

@@ -25,6 +25,9 @@ STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 META = "celery-task-meta-"
 PATIENCE_S = 30.0
 
+# Kept for the session: Celery tells every later app of a process of all tasks that were ever made.
+PRODUCERS = {}
+
 
 def until(condition, timeout_s=PATIENCE_S, say=lambda: ""):
     """Wait for a condition; what ``say`` gives is the words of the failure."""
@@ -73,7 +76,6 @@ class Fleet:
         self.conf = conf or {}
         self.client = redis.Redis.from_url(url)
         self.workers = []
-        self.apps = []
 
     def environment(self, house):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY_", "UMBEL_"))}
@@ -107,20 +109,22 @@ class Fleet:
 
     def producer(self, house):
         """The module of the tasks, imported here as a producer of one house."""
+        if (house, self.url) not in PRODUCERS:
+            PRODUCERS[house, self.url] = self._imported(house)
+        return PRODUCERS[house, self.url]
+
+    def _imported(self, house):
         before = dict(os.environ)
         os.environ.update(self.environment(house))
         sys.path.insert(0, str(PROGRAMS))
-        sys.modules.pop("wire_tasks", None)
         try:
-            module = importlib.import_module("wire_tasks")
+            return importlib.import_module("wire_tasks")
         finally:
             sys.path.remove(str(PROGRAMS))
             sys.modules.pop("wire_tasks", None)
             for key in set(os.environ) - set(before):
                 del os.environ[key]
             os.environ.update(before)
-        self.apps.append(module.app)
-        return module
 
     def records(self):
         """Every result that stands there, as it stands there."""
@@ -160,8 +164,6 @@ class Fleet:
         until(is_quiet, say=lambda: f"{self.waiting()} wait\n{[w.log for w in self.workers]}")
 
     def close(self):
-        for app in self.apps:
-            app.close()
         for worker in self.workers:
             worker.stop()
         self.client.close()
