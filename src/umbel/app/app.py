@@ -32,7 +32,9 @@ from umbel.app.refusals import REFUSED, refusal
 from umbel.app.registry import TaskRegistry, task_name
 from umbel.app.routing import Routing
 from umbel.app.sending import call_of, sending_request
+from umbel.app.settings import NEW_NAMES, SETTINGS
 from umbel.app.signals import Signal
+from umbel.app.spelling import refuse_near_misses
 from umbel.app.task import Task
 from umbel.model import ids
 from umbel.model.call import Call
@@ -44,6 +46,14 @@ from umbel.results import group as groups
 from umbel.results import handle as handles
 
 logger = logging.getLogger(__name__)
+
+# Of the constructor: a misspelt broker= must not end in the SQLite file that is used without one.
+_ARGUMENTS = frozenset(
+    {
+        "autofinalize", "backend", "broker", "changes", "config_source", "include", "namespace",
+        "set_as_current", "strict_typing", "task_cls",
+    }
+)  # fmt: skip
 
 
 class App:
@@ -81,6 +91,9 @@ class App:
         _refuse_parts(
             amqp=amqp, events=events, log=log, control=control, loader=loader, fixups=fixups
         )
+        # What is no argument is a setting, which conf looks at.
+        strangers = kwargs.keys() - SETTINGS.keys() - NEW_NAMES.keys()
+        refuse_near_misses(strangers, _ARGUMENTS, "Celery()")
         self.main = main
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from umbel.app.spelling import refuse_near_misses
 from umbel.model.errors import NotBuiltYet
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # inspect.CO_*
@@ -23,6 +24,8 @@ def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -
     name = options["name"]
     _refuse_coroutine(function, name)
     base = options.get("base") or app.Task
+    known = frozenset((*_DECORATOR_ONLY, *_PYDANTIC, *(key for key in dir(base) if key[0] != "_")))
+    refuse_near_misses(options, known, f"@app.task of {name}")
     if options.get("filter") is not None:
         function = options["filter"](function)
     run: Any = function

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from umbel.app.spelling import refuse_near_misses
 from umbel.model.errors import OperationalError, PublishOutcomeUnknown
 
 logger = logging.getLogger(__name__)
@@ -26,12 +27,14 @@ class RetryPolicy(NamedTuple):
 
 
 NEVER = RetryPolicy(max_retries=0)
+_FIELDS = frozenset(RetryPolicy._fields)
 
 
 def policy_of(given: Mapping[str, Any] | None, base: RetryPolicy) -> RetryPolicy:
     """A policy from Celery's dictionary; what it does not say is taken from ``base``."""
     if not given:
         return base
+    refuse_near_misses(given, _FIELDS, "a retry policy")
     known = {name: given[name] for name in RetryPolicy._fields if name in given}
     return base._replace(**known)
 

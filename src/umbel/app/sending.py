@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from umbel.app.spelling import refuse_near_misses
 from umbel.model.call import Call
 from umbel.model.request import Request, running
 
@@ -60,17 +61,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     unknown = options.keys() - KNOWN
     if not unknown or unknown <= _accepted:
         return
-    # Not at the top: only a name that nobody knows pays for it.
-    from difflib import get_close_matches
-
-    stamps = options.get("stamped_headers") or ()
-    for name in sorted(unknown - _accepted):
-        if name in stamps:
-            continue
-        close = get_close_matches(name, KNOWN, n=1, cutoff=0.8)
-        if close:
-            raise TypeError(f"apply_async() has no option {name!r}; did you mean {close[0]!r}?")
-        _accepted.add(name)
+    strangers = sorted(unknown.difference(_accepted, options.get("stamped_headers") or ()))
+    refuse_near_misses(strangers, KNOWN, "apply_async()")
+    _accepted.update(strangers)
 
 
 def sending_request() -> Request | None:
