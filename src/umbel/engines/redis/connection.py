@@ -1,5 +1,5 @@
 """One connection to one Redis server: a socket of our own, because a general client costs three
-times the processor time (``bench/``, and the notes on speed).
+times the processor time (``docs/performance.md``).
 
 Theory of operation. A call is *commands out in one write, replies in*. Trouble before the reply is
 complete leaves it unknown whether the server carried the commands out, so everything that is sent
