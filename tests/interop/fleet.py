@@ -70,14 +70,13 @@ class Worker:
 class Fleet:
     """Start workers and producers of either house on one Redis; end all of them."""
 
-    def __init__(self, url, folder, conf=None):
+    def __init__(self, url, folder):
         self.url = url
         self.folder = folder
-        self.conf = conf or {}
         self.client = redis.Redis.from_url(url)
         self.workers = []
 
-    def environment(self, house):
+    def environment(self, house, conf=None):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY_", "UMBEL_"))}
         return {
             **env,
@@ -86,10 +85,10 @@ class Fleet:
             "WIRE_HOUSE": house,
             "WIRE_BROKER": self.url,
             "WIRE_BACKEND": self.url,
-            "WIRE_CONF": json.dumps(self.conf),
+            "WIRE_CONF": json.dumps(conf or {}),
         }
 
-    def start(self, house, *arguments, name="w1"):
+    def start(self, house, *arguments, name="w1", conf=None):
         """A worker; not waited for, so that several may start at the same time."""
         log_path = self.folder / f"{house}-{len(self.workers)}.log"
         command = [sys.executable, "-m", house, "-A", "wire_tasks", "worker", "-l", "INFO"]
@@ -101,7 +100,7 @@ class Fleet:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=self.environment(house),
+                env=self.environment(house, conf),
             )
         worker = Worker(house, process, log_path)
         self.workers.append(worker)
