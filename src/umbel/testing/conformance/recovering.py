@@ -222,6 +222,24 @@ class RecoveryCases:
         assert runs <= 2
         assert held.verdict == POISON
 
+    def test_a_loss_with_a_worker_and_deaths_of_children_make_poison_together(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        _lease_anew(broker, 0, lease_s=engine.lease_s)
+        engine.lose("w.0.0", broker)
+        runs = 1
+
+        held = _lease_anew(broker, runs)
+        while held.verdict is None and runs < 9:
+            broker.recover(f"w.0.{runs}", [Loss(held.token)], engine.policy)
+            runs += 1
+            held = _lease_anew(broker, runs)
+
+        assert runs == engine.policy.max_deliveries
+        assert held.verdict == POISON
+
     def test_suspects_come_alone(self, engine: Harness) -> None:
         broker = engine.open().broker
         broker.enlist("w.0.1", engine.lease_s)

@@ -24,7 +24,9 @@ for _, one in ipairs(held_by(consumer)) do
       if loss.counted then m.deliveries = m.deliveries + 1 end
       if loss.verdict ~= '' then
         m.verdict = loss.verdict
-      elseif loss.counted and m.deliveries >= most and m.verdict == '' and m.flags ~= 'b' then
+      elseif loss.counted and m.deliveries + math.min(m.losses, 1) >= most and m.verdict == ''
+          and m.flags ~= 'b' then
+        -- The first loss with a whole worker was not counted, but it may have been a run.
         m.verdict = poison
       end
     end
