@@ -88,15 +88,6 @@ def test_sys_exit_ends_the_task_and_not_the_worker(app: Celery) -> None:
     assert isinstance(outcome.error, SystemExit)
 
 
-def test_a_task_may_stop_the_worker(app: Celery) -> None:
-    @app.task
-    def stop():
-        raise WorkerShutdown(0)
-
-    with pytest.raises(WorkerShutdown):
-        attempt(stop)
-
-
 @pytest.mark.parametrize(
     ("raised", "outcome"),
     [
@@ -462,3 +453,30 @@ def test_only_members_of_a_chord_can_grow_it(app: Celery) -> None:
         self.add_to_chord(self.s())
 
     assert "not member of any chord" in str(attempt(member).error)
+
+
+class OwnExit(BaseException):
+    """As libraries have them: not to be caught by ``except Exception``."""
+
+
+@pytest.mark.parametrize(
+    "kind", [KeyboardInterrupt, SystemExit, GeneratorExit, OwnExit, WorkerShutdown]
+)
+def test_whatever_a_task_raises_is_its_own_failure(app: Celery, kind: type[BaseException]) -> None:
+    @app.task(name="t")
+    def leave() -> None:
+        raise kind("enough")
+
+    outcome = attempt(leave)
+
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, kind)
+
+
+def test_a_ctrl_c_ends_the_program_that_runs_a_task_itself(app: Celery) -> None:
+    @app.task(name="t")
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.apply()

@@ -298,3 +298,34 @@ def test_a_print_without_a_line_end_is_logged_before_its_task_ends(start, folder
     worker.wait_for("succeeded")
 
     assert worker.log.index("WARNING/ForkPoolWorker-1] a dot\n") < worker.log.index("succeeded")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_no_exception_of_a_task_or_its_hooks_ends_the_worker(start, folder, pool):
+    leaving = """
+from umbel import Task
+
+class Leaving(Task):
+    def on_success(self, *facts):
+        raise SystemExit("in a hook")
+
+@app.task
+def leave(path):
+    raise KeyboardInterrupt
+
+@app.task(base=Leaving)
+def hook(path):
+    pass
+"""
+    (folder / "shop.py").write_text(APP + leaving)
+    worker = start("-c", "1", "-P", pool, "-l", "INFO")
+    worker.wait_for("ready.")
+
+    send(folder, "leave", "x")
+    send(folder, "hook", "x")
+    send(folder, "add", 2, 3)
+    worker.wait_for("succeeded in", times=1)
+    worker.wait_for(": 5")
+
+    assert "raised unexpected: KeyboardInterrupt()" in worker.log
+    assert "exited with" not in worker.log

@@ -23,8 +23,6 @@ from umbel.model.errors import (
     Ignore,
     Reject,
     Retry,
-    WorkerShutdown,
-    WorkerTerminate,
 )
 from umbel.model.outcome import (
     Failed,
@@ -138,10 +136,11 @@ def _attempt(plan: Plan, request: Request, args: Any, kwargs: Any) -> Outcome:
         return Ignored()
     except Reject as error:
         return Rejected(error.reason, error.requeue)
-    except (WorkerShutdown, WorkerTerminate):
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to user code
-        # SystemExit too: sys.exit() in a task ends the task, not the worker.
+    except BaseException as error:  # noqa: BLE001 - the border to user code
+        # SystemExit too, CancelledError, KeyboardInterrupt: what a task raises ends the task, not
+        # the worker. A worker's children hear no Ctrl-C; who runs a task in his own process does.
+        if request.is_eager and isinstance(error, KeyboardInterrupt):
+            raise
         return Failed(error, traceback_of(error))
 
 

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from umbel.app import logs, signals
 from umbel.app.app import App
-from umbel.app.execution import Plan, execute
+from umbel.app.execution import Plan, execute, traceback_of
 from umbel.model.clock import monotonic_ns, unix_s
 from umbel.model.errors import OperationalError, SoftTimeLimitExceeded
 from umbel.model.outcome import Failed, Outcome
@@ -209,6 +209,9 @@ class Child:
         except SoftTimeLimitExceeded as error:
             # The signal came between two lines of ours, after the function had returned.
             outcome = Failed(error, f"SoftTimeLimitExceeded: {error}\n")
+        except BaseException as error:  # noqa: BLE001 - hooks and receivers are user code too
+            # Else the message would end this process, and the next one, without being counted.
+            outcome = Failed(error, traceback_of(error))
         finally:
             self.slot.end(lane)
         points.passed("ended")
