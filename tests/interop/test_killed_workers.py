@@ -1,0 +1,75 @@
+"""Workers that are killed in a mixed fleet: each house recovers its own, and leaves the other's."""
+
+import time
+
+import celery
+import pytest
+from fleet import until
+
+import umbel
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+HOUSES = {"celery": celery, "umbel": umbel}
+CELERYS = ("-c", "2", "--without-gossip", "--without-mingle")
+VISIBILITY_S = 2
+CONF = {"broker_transport_options": {"visibility_timeout": VISIBILITY_S}}
+CHORDS = 4
+MEMBERS = 20
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_chords_outlive_an_umbel_worker_that_is_killed(fleet, house):
+    fleet.start("celery", *CELERYS, name="theirs")
+    killed = fleet.start("umbel", "-c", "2", name="ours")
+    for worker in fleet.workers:
+        worker.wait_until_ready()
+    tasks = fleet.producer(house)
+
+    results = [
+        HOUSES[house]
+        .chord(
+            (tasks.member.s(f"killed-{n}", place, 0.03) for place in range(MEMBERS)),
+            tasks.gathered.s(f"killed-{n}"),
+        )
+        .apply_async()
+        for n in range(CHORDS)
+    ]
+    until(lambda: any(fleet.client.hlen(key) for key in fleet.client.keys("umbel:i:ours@*")))
+    killed.process.kill()
+    fleet.start("umbel", "-c", "2", name="next")
+
+    limit = time.monotonic() + 25
+    for n, result in enumerate(results):
+        parts = result.get(timeout=max(limit - time.monotonic(), 0.1))
+        assert [place for _, place in parts] == list(range(MEMBERS))
+        runs = fleet.client.hgetall(f"test:killed-{n}")
+        assert int(runs.pop(b"body")) == 1
+        # Two children were killed: what they ran runs again, nothing else does.
+        assert len(runs) == MEMBERS
+    counts = [int(count) for n in range(CHORDS) for count in fleet.client.hvals(f"test:killed-{n}")]
+    assert sum(counts) <= CHORDS * (MEMBERS + 1) + 2
+    until(lambda: not fleet.waiting(), say=lambda: str(fleet.waiting()))
+
+
+def test_what_a_killed_celery_worker_held_stays_celerys(fleet):
+    killed = fleet.start("celery", *CELERYS, name="theirs", conf=CONF)
+    killed.wait_until_ready()
+    tasks = fleet.producer("umbel")
+    held = [tasks.sleep_late.delay(0.8) for _ in range(6)]
+    until(lambda: fleet.client.hlen("unacked") == 6)
+    killed.process.kill()
+    before = fleet.client.hgetall("unacked")
+
+    fleet.start("umbel", "-c", "2", name="ours").wait_until_ready()
+    values = [tasks.add.delay(n, n).get(timeout=10) for n in range(20)]
+    # Longer than an umbel worker takes to find what an umbel worker has lost.
+    first = min(score for _, score in fleet.client.zrange("unacked_index", 0, -1, withscores=True))
+    until(lambda: time.time() > first + VISIBILITY_S + 1)
+    after = fleet.client.hgetall("unacked")
+
+    assert values == [n + n for n in range(20)]
+    assert after == before
+    fleet.start("celery", *CELERYS, name="next", conf=CONF)
+    assert [result.get(timeout=20) for result in held] == [0.8] * 6
+    until(lambda: not fleet.client.hlen("unacked"))
