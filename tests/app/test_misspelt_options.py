@@ -49,3 +49,11 @@ def test_an_option_of_the_tasks_base_is_known(shop: Celery) -> None:
 def test_a_word_of_a_retry_policy(shop: Celery) -> None:
     with pytest.raises(TypeError, match="no option 'max_retry'; did you mean 'max_retries'"):
         shop.tasks["shop.work"].apply_async(retry_policy={"max_retry": 3})
+
+
+@pytest.mark.parametrize("option", ["time_limit", "soft_time_limit"])
+def test_a_limit_that_is_no_number_is_refused_where_the_call_is_made(
+    shop: Celery, option: str
+) -> None:
+    with pytest.raises(TypeError, match=f"{option}='soon' is no number of seconds"):
+        shop.tasks["shop.work"].apply_async(**{option: "soon"})

@@ -52,7 +52,7 @@ class TermsMaker:
         to: Destination = self._routing.destination(options)
         eta, due = self._eta(get("eta"), get("countdown"))
         expires, expiration = self._expires(get("expires"))
-        hard, soft = get("time_limit"), get("soft_time_limit")
+        hard, soft = _limit(options, "time_limit"), _limit(options, "soft_time_limit")
         if hard is not None and soft is not None and soft > hard:
             raise ValueError("soft_time_limit must be less than or equal to time_limit")
         stamp_names = list(dict.fromkeys(get("stamped_headers") or ())) or None
@@ -154,6 +154,13 @@ def _seconds(given: Any, option: str) -> float:
         return float(given)
     except (TypeError, ValueError):
         raise TypeError(f"{option}={given!r} is no number of seconds") from None
+
+
+def _limit(options: Mapping[str, Any], option: str) -> Any:
+    given = options.get(option)
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float)):
+        raise TypeError(f"{option}={given!r} is no number of seconds")
+    return given
 
 
 def _priority(given: Any) -> int:
