@@ -128,8 +128,10 @@ def test_list_bindings_has_a_line_for_each_queue(umbel: Umbel) -> None:
 def test_report_names_the_file_and_no_password(umbel: Umbel, tmp_path: Path) -> None:
     plain = umbel("-A", "tasks", "report")
     secret = umbel("-A", "tasks", "-b", "redis://:hunter2@localhost:1/0", "report")
+    relative = umbel("-A", "tasks", "-b", "sqlite:///near.db", "report")
 
     assert str(tmp_path / "umbel.db") in plain.stdout
+    assert f"broker   -> sqlite:///{tmp_path}/near.db" in relative.stdout
     assert "umbel:" in plain.stdout
     assert secret.returncode == 0, secret.stderr
     assert "redis://" in secret.stdout

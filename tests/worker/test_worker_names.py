@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured
 from umbel.worker import banner, nodes
 from umbel.worker.pidfile import PidFile
@@ -137,10 +138,10 @@ def test_the_banner_says_what_an_operator_asks_first():
     ],
 )
 def test_addresses_are_shown_without_passwords(url, shown):
-    assert banner.address(url) == shown
+    assert address(url) == shown
 
 
 def test_a_relative_file_is_shown_with_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    assert banner.address("sqlite:///tasks.db") == f"sqlite:///{tmp_path}/tasks.db"
+    assert address("sqlite:///tasks.db") == f"sqlite:///{tmp_path}/tasks.db"

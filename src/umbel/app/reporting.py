@@ -11,7 +11,7 @@ from umbel.model.version import VERSION
 def bugreport(app: Any) -> str:
     """Versions, where messages and results are, and the settings without secrets."""
     # Not at the top: a report is asked for once.
-    from umbel.engines.opening import censored
+    from umbel.engines.opening import address
 
     results = app.connections.result_url()
     lines = [
@@ -20,8 +20,8 @@ def bugreport(app: Any) -> str:
         f"            {_libraries()}",
         f"platform -> system:{platform.system()} arch:{platform.machine()}"
         f" kernel:{platform.release()} imp:{platform.python_implementation()}",
-        f"broker   -> {censored(app.connections.broker_url())}",
-        f"results  -> {censored(results) if results else 'disabled'}",
+        f"broker   -> {address(app.connections.broker_url())}",
+        f"results  -> {address(results) if results else 'disabled'}",
         "",
         app.conf.humanize(with_defaults=False),
         "",

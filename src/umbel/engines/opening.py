@@ -137,6 +137,18 @@ def censored(url: str) -> str:
     return _SECRET_OPTION.sub(lambda found: f"{found['begin']}**", without)
 
 
+def address(url: str) -> str:
+    """A URL for the eye: without its password, and with the absolute path of a file."""
+    scheme, mark, rest = url.partition("://")
+    if scheme == "sqlite" and mark:
+        # Not at the top: only what is shown to people asks.
+        from os.path import abspath
+
+        path, question, options = rest.removeprefix("/").partition("?")
+        return f"sqlite:///{abspath(path)}{question}{options}" if path else url
+    return censored(url)
+
+
 def _engine(url: str, role: str) -> _Engine:
     scheme = url.partition("://")[0]
     folder = _ENGINES.get(scheme)

@@ -6,13 +6,11 @@ when nothing happens.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from umbel.engines.opening import censored
 from umbel.model.version import VERSION
 
 _FLOWER = (
@@ -41,15 +39,6 @@ class Facts(NamedTuple):
     pool: str
     queues: tuple[str, ...]  # as ``queue_line`` gives them
     tasks: tuple[str, ...] = ()  # empty: not listed
-
-
-def address(url: str) -> str:
-    """A URL for the eye: without its password, and with the absolute path of a file."""
-    scheme, mark, rest = url.partition("://")
-    if scheme == "sqlite" and mark:
-        path, question, options = rest.removeprefix("/").partition("?")
-        return f"sqlite:///{os.path.abspath(path)}{question}{options}" if path else url
-    return censored(url)
 
 
 def queue_line(name: str, exchange: str, kind: str, key: str) -> str:

@@ -18,6 +18,7 @@ from umbel.app import finding, logs, signals
 from umbel.app.settings import PROCESS_FORMAT
 from umbel.app.task import FromSetting
 from umbel.app.unheeded import unheeded
+from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.worker import banner
 from umbel.worker.briefing import Briefing, LogSettings
@@ -205,8 +206,8 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
     facts = banner.Facts(
         node=node,
         app=f"{app.main or '__main__'}:{id(app):#x}",
-        transport=banner.address(briefing.broker_url),
-        results=banner.address(result_url) if result_url else "disabled://",
+        transport=address(briefing.broker_url),
+        results=address(result_url) if result_url else "disabled://",
         concurrency=briefing.children * briefing.threads,
         pool=briefing.pool,
         queues=tuple(_queue_line(app.routing.queue(name)) for name in briefing.queues),
