@@ -148,3 +148,10 @@ def test_only_the_engine_that_is_opened_is_imported(tmp_path):
     )
 
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_where_no_scheme_is_near_nothing_is_asked():
+    with pytest.raises(ImproperlyConfigured) as caught:
+        open_pair("quantum://x", None)
+
+    assert str(caught.value).endswith("memory://")

@@ -180,5 +180,5 @@ def _refusal(scheme: str, url: str, role: str) -> Exception:
     return ImproperlyConfigured(
         f"the {role} is {shown!r}, and {scheme!r} is no known scheme; "
         f"{'did you mean' if near else 'wanted one like'} "
-        f"{', '.join(f'{name}://' for name in wanted)}?"
+        f"{', '.join(f'{name}://' for name in wanted)}{'?' if near else ''}"
     )
