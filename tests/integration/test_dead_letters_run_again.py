@@ -2,7 +2,11 @@
 
 import time
 
+import pytest
+
 from umbel import Celery, chain
+
+pytestmark = pytest.mark.slow  # real workers
 
 
 def until(condition, timeout_s=15.0):

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real workers
+
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_each_of_several_due_messages_runs_at_its_time(start_worker, urls, program, pool):

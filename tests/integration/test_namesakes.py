@@ -1,5 +1,9 @@
 """Two workers of one name work, and the second says that they can't be told apart."""
 
+import pytest
+
+pytestmark = pytest.mark.slow  # real workers
+
 
 def test_a_second_worker_of_one_name_says_so(urls, start_worker):
     first = start_worker("canvas_tasks", "-c", "1", "-n", "twin@%h", env=urls)

@@ -8,6 +8,8 @@ from umbel import chain, chord, group
 from umbel.exceptions import ChordError, TaskRevokedError
 from umbel.model.errors import NotBuiltYet
 
+pytestmark = pytest.mark.slow  # real workers
+
 
 def lines_of(path):
     return path.read_text().splitlines() if path.exists() else []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real workers
+
 LIMIT_S = 20.0
 
 APP = """
@@ -256,7 +258,6 @@ def test_purge_empties_the_queues_first(start, folder):
     assert "received" not in worker.log
 
 
-@pytest.mark.slow
 def test_an_idle_worker_burns_no_measurable_processor_time(start):
     worker = start("-c", "2", "-l", "INFO")
     worker.wait_for("ready.")
