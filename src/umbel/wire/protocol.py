@@ -240,7 +240,12 @@ def _check_date(name: str, fields: dict[str, Any]) -> None:
 
 
 def _signatures(name: str, found: Any) -> Any:
-    """Embedded signatures, checked to be such; a single one where a list is usual is fine."""
+    """Embedded signatures, checked to be such; a single one where a list is usual is fine.
+
+    Pickle brings the objects of the sender's library: they become the dictionaries that they are.
+    """
+    if type(found) is not dict and isinstance(found, dict):
+        found = _plain(found)
     if name == "chord":
         if type(found) is dict and type(found.get("task")) is str:
             return found
@@ -250,5 +255,13 @@ def _signatures(name: str, found: Any) -> Any:
         if type(found) in (list, tuple) and all(
             isinstance(one, dict) and type(one.get("task")) is str for one in found
         ):
-            return found
+            return [one if type(one) is dict else _plain(one) for one in found]
     raise InvalidTaskError(f"{name} in the body must hold signatures; found {found!r:.60}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
