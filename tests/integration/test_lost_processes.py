@@ -145,12 +145,13 @@ def test_at_most_once_means_one_run_and_a_told_failure(urls, program, start_work
 
 
 def test_a_hard_time_limit_ends_the_task_and_says_so(urls, program, start_worker):
-    start_worker("canvas_tasks", "-c", "1", env=urls)
+    worker = start_worker("canvas_tasks", "-c", "1", env=urls)
 
     result = program.too_long.delay()
 
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=15)
+    worker.wait_for(f"exceeded for canvas_tasks.too_long[{result.id}]")
     assert program.add.delay(1, 1).get(timeout=10) == 2
 
 

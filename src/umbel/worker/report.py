@@ -12,6 +12,7 @@ from typing import assert_never
 
 from umbel.app import signals
 from umbel.app.execution import Plan, tell_failure
+from umbel.model.errors import TimeLimitExceeded
 from umbel.model.outcome import (
     Failed,
     Ignored,
@@ -118,7 +119,10 @@ def decided(decision: Decided, plan: Plan | None) -> None:
         signals.task_unknown.send(
             sender=None, message=request, exc=outcome.error, name=request.task, id=request.id
         )
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, Failed) and isinstance(outcome.error, TimeLimitExceeded):
+        limit_s = outcome.error.args[0] if outcome.error.args else None
+        ended_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit_s, name, request.id)
+    elif isinstance(outcome, Failed):
         ended_log.error("Task %s[%s] failed: %s", name, request.id, preview(outcome.error))
     elif isinstance(outcome, Revoked):
         ended_log.info("Task %s[%s] revoked: %s", name, request.id, outcome.reason)

@@ -282,12 +282,18 @@ def _tls_of(
     return given
 
 
+# Said once a process, however many connections it opens.
+_told: set[str] = set()
+
+
 def _check(transport: Mapping[str, Any]) -> None:
     for name in transport:
         if name in _KNOWN:
             continue
         if name in _UNNEEDED:
-            logger.info("transport option %s is unnecessary: %s", name, _UNNEEDED[name])
+            if name not in _told:
+                _told.add(name)
+                logger.info("transport option %s is unnecessary: %s", name, _UNNEEDED[name])
             continue
         near = get_close_matches(name, [*_KNOWN, *_UNNEEDED], 1, 0.8)
         if near:
