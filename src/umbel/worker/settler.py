@@ -213,7 +213,7 @@ class Settler:
         if isinstance(outcome.value, AsyncResult | GroupResult) and self._serializer != "pickle":
             # A task that returns what it has sent: as Celery, the tuple that stands for it.
             outcome = Succeeded(outcome.value.as_tuple())
-        steps = continuation.after(request, outcome, new_id=self._app.new_id, tasks=self._app.tasks)
+        steps = self._after(request, outcome)
         documents: tuple[Document, ...] = ()
         if is_kept:
             children = [*(request._children or ()), *steps.children]
@@ -273,7 +273,7 @@ class Settler:
                 cause = cause or f"rejected by the task: {outcome.reason}"
             case _:
                 assert_never(outcome)
-        steps = continuation.after(request, outcome, new_id=self._app.new_id, tasks=self._app.tasks)
+        steps = self._after(request, outcome)
         self._run_in_place(steps)
         documents: tuple[Document, ...] = ()
         if state and (keeps_errors if state == states.FAILURE else is_kept):
