@@ -7,6 +7,7 @@ server except ``settle_join``, which reads the parts that it is to join.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import traceback as tracebacks
@@ -45,6 +46,11 @@ from umbel.worker.intake import Decided, Job, Joined, Parked, Unreadable
 logger = logging.getLogger(__name__)
 
 
+# Stand in a claim for the ids of the member that ends last.
+_ROOT, _PARENT = "umbel:root-of-the-last", "umbel:last"
+_ROOT_WRITTEN, _PARENT_WRITTEN = f'"{_ROOT}"'.encode(), f'"{_PARENT}"'.encode()
+
+
 class Settler:
     """Makes settlements for one child."""
 
@@ -55,6 +61,8 @@ class Settler:
         self._accept = accept
         self._serializer: str = conf.result_serializer
         self._compression: str | None = conf.result_compression
+        self._claim_of: tuple[str, str | None] | None = None
+        self._claim_message: Message
         self._is_extended = bool(conf.result_extended)
         self._hands_priority_on = bool(conf.task_inherit_parent_priority)
         self._ttl_s = _seconds(conf.result_expires)
@@ -325,23 +333,37 @@ class Settler:
         return messages, opens
 
     def _part(self, part: continuation.Part, request: Request) -> JoinPart:
-        delivery = request.delivery_info or {}
-        claim = Call(
-            task=JOIN_TASK,
-            args=(),
-            kwargs={"group_id": part.group_id, "body": part.body},
-            id=f"join-{part.group_id}",
-            root_id=request.root_id,
-            parent_id=request.id,
-            options={"queue": delivery.get("routing_key") or None, "ignore_result": True},
-        )
         return JoinPart(
             part.group_id,
             part.task_id,
             part.position,
             records.encode_part(part.task_id, part.state, part.value, self._serializer),
-            self._app.publisher.compose(claim),
+            self._claim(part, request),
         )
+
+    def _claim(self, part: continuation.Part, request: Request) -> Message:
+        """What the holder of the completed join is to do.
+
+        The members of a join differ in this only by who came last, so it is composed once for all
+        of them that come in a row: 55 of 75 us of a chord's member without it.
+        """
+        queue = (request.delivery_info or {}).get("routing_key") or None
+        if self._claim_of != (part.group_id, queue):
+            call = Call(
+                task=JOIN_TASK,
+                args=(),
+                kwargs={"group_id": part.group_id, "body": part.body},
+                id=f"join-{part.group_id}",
+                root_id=_ROOT,
+                parent_id=_PARENT,
+                options={"queue": queue, "ignore_result": True},
+            )
+            self._claim_message = self._app.publisher.compose(call)
+            self._claim_of = (part.group_id, queue)
+        raw = self._claim_message.raw
+        raw = raw.replace(_ROOT_WRITTEN, json.dumps(request.root_id).encode())
+        raw = raw.replace(_PARENT_WRITTEN, json.dumps(request.id).encode())
+        return self._claim_message._replace(raw=raw)
 
     def _run_in_place(self, steps: continuation.Steps) -> None:
         for call in steps.in_place:
