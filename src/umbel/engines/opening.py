@@ -126,6 +126,11 @@ def open_pair(
     return Pair(broker, store_engine.open_store(result_url, result_options), is_atomic)
 
 
+def load(url: str) -> None:
+    """Import the engine of a URL, and open nothing: for who forks and wants it shared."""
+    _engine(url, "broker")
+
+
 def known_schemes() -> list[str]:
     """The schemes of URLs that can be opened."""
     return sorted(_ENGINES)
