@@ -177,13 +177,21 @@ class Intake:
         cause = f"{type(error).__name__}: {error}"
         logger.error("Received a message that can't be run; it is a dead letter now: %s", cause)
         try:
-            request = protocol.request_of(envelope.decode(lease.raw))
+            request = _as_far_as_readable(envelope.decode(lease.raw))
         except (SerializationError, InvalidTaskError):
             return Unreadable(lease, cause)
         if not isinstance(request.id, str):
             return Unreadable(lease, cause)
         request.hostname = self._hostname
         return Decided(lease, request, Failed(error, f"{cause}\n", internal=True), cause)
+
+
+def _as_far_as_readable(opened: envelope.Envelope) -> Request:
+    """The request; of headers that make none, its id and name, so that its caller is told."""
+    try:
+        return protocol.request_of(opened)
+    except InvalidTaskError:
+        return Request(id=opened.headers.get("id"), task=opened.headers.get("task"))
 
 
 def zone_of(conf: Any) -> tzinfo:
