@@ -156,11 +156,12 @@ def test_a_hard_time_limit_ends_the_task_and_says_so(urls, program, start_worker
 
 
 def test_a_soft_time_limit_is_raised_in_the_task(urls, program, start_worker):
-    start_worker("canvas_tasks", "-c", "1", env=urls)
+    worker = start_worker("canvas_tasks", "-c", "1", env=urls)
 
     result = program.soft_limited.delay()
 
     assert result.get(timeout=15) == "cleaned up"
+    worker.wait_for(f"Soft time limit (0.5s) exceeded for canvas_tasks.soft_limited[{result.id}]")
 
 
 @pytest.mark.parametrize("urls", [pytest.param("redis", marks=pytest.mark.redis)], indirect=True)

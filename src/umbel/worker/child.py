@@ -220,7 +220,10 @@ class Child:
             output.flush()
         self.done += 1
         self.slot.add_done(1)
-        report.ended(job, outcome, (monotonic_ns() - started) / 1e9)
+        runtime_s = (monotonic_ns() - started) / 1e9
+        if soft_s is not None and runtime_s > soft_s:
+            report.outran(job, soft_s)
+        report.ended(job, outcome, runtime_s)
         return outcome
 
     def _tell_started(self, job: Job) -> None:

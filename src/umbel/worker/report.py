@@ -42,6 +42,17 @@ def received(job: Job) -> None:
         )
 
 
+def outran(job: Job, soft_s: float) -> None:
+    """A task ran longer than its soft limit, whatever it made of the exception."""
+    request = job.request
+    ended_log.warning(
+        "Soft time limit (%ss) exceeded for %s[%s]",
+        soft_s,
+        request.shadow or request.task,
+        request.id,
+    )
+
+
 def ended(job: Job, outcome: Outcome, runtime_s: float) -> None:
     """A task has ended, in whichever way."""
     if type(outcome) is Succeeded and not ended_log.isEnabledFor(logging.INFO):
