@@ -161,3 +161,19 @@ def test_a_worker_starts_when_redis_is_not_there_yet(bench):
     worker.wait_until_ready()
 
     assert bench.tasks.work.delay("first", 0, 1).get(timeout=10) == 1
+
+
+def test_redis_is_a_read_only_replica_for_a_while(bench):
+    # As after a failover: the address is the same, but writes are refused until it is promoted.
+    worker = bench.start_worker()
+
+    with Sending(bench) as sending:
+        bench.server.say("REPLICAOF 127.0.0.1 1")
+        threading.Event().wait(3.0)
+        bench.server.say("REPLICAOF NO ONE")
+        before = len(sending.accepted)
+        until(lambda: len(sending.accepted) > before + 30)
+
+    begun = sending.check()
+    assert worker.is_running
+    assert max(begun.values()) == 1
