@@ -104,10 +104,7 @@ class App:
         given.update((name, value) for name, value in named.items() if value is not None)
         self.conf = Settings(given, self._configure)
         self.namespace = namespace
-        if config_source is not None:
-            self.conf.use(config_source, namespace, silent=config_source_silent)
-        elif "CELERY_CONFIG_MODULE" in os.environ:
-            self.conf.use(os.environ["CELERY_CONFIG_MODULE"], namespace, silent=False)
+        self._use_config(config_source, namespace, silent=config_source_silent)
         self._tasks = TaskRegistry() if tasks is None else tasks
         self._finalizing = threading.RLock()
         self._routing: tuple[int, Routing] | None = None
@@ -115,9 +112,7 @@ class App:
         self._oid: tuple[int, str] = (0, "")
         self._new_id: tuple[int, Callable[[], str]] | None = None
         self._discoveries: list[Any] = []  # receivers of import_modules, which hold them weakly
-        for name in ("on_configure", "on_after_configure", "on_after_finalize", "on_after_fork"):
-            if getattr(type(self), name) is None:
-                setattr(self, name, Signal(name=f"app.{name}"))
+        self._make_signals()
         self.connections = Connections(self.conf)
         self.publisher = Publisher(self, self.conf, self._tasks, self.connections)
         self.archive = TaskArchive(self, self.conf, self.connections)
@@ -125,13 +120,23 @@ class App:
         self.control = Control(self.archive)
         self.log = self.logs = Logs(self)
         self.steps: Any = {"worker": set(), "consumer": set()}
-        self.user_options: dict[str, set[Any]] = {
-            name: set() for name in ("preload", "worker", "beat", "result", "flower")
-        }
+        options = ("preload", "worker", "beat", "result", "flower")
+        self.user_options: dict[str, set[Any]] = {name: set() for name in options}
         shared.announce(self)
         if set_as_current:
             self.set_current()
         self.on_init()
+
+    def _make_signals(self) -> None:
+        for name in ("on_configure", "on_after_configure", "on_after_finalize", "on_after_fork"):
+            if getattr(type(self), name) is None:
+                setattr(self, name, Signal(name=f"app.{name}"))
+
+    def _use_config(self, source: Any, namespace: str | None, *, silent: bool) -> None:
+        if source is not None:
+            self.conf.use(source, namespace, silent=silent)
+        elif "CELERY_CONFIG_MODULE" in os.environ:
+            self.conf.use(os.environ["CELERY_CONFIG_MODULE"], namespace, silent=False)
 
     def on_init(self) -> None:
         """For subclasses: called at the end of the constructor."""
