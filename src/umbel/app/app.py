@@ -99,10 +99,9 @@ class App:
         self.autofinalize = autofinalize
         self.task_cls = task_cls or type(self).task_cls
         self.finalized = False
-        given = dict(changes or {})
         named = {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}
-        given.update((name, value) for name, value in named.items() if value is not None)
-        self.conf = Settings(given, self._configure)
+        said = {name: value for name, value in named.items() if value is not None}
+        self.conf = Settings({**(changes or {}), **said}, self._configure)
         self.namespace = namespace
         self._use_config(config_source, namespace, silent=config_source_silent)
         self._tasks = TaskRegistry() if tasks is None else tasks
