@@ -10,8 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PATIENCE_S = 10.0
+
+# Where a change is judged, the same examples each time; at a developer's, new ones.
+settings.register_profile("judging", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("judging")
 
 
 class RedisServer:

@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from malformed import HUGE, NONSENSE, odd, unusable
 from rig import until
@@ -156,6 +156,11 @@ embeds = st.dictionaries(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@example(
+    embed={"chain": [{"task": "give", "args": None, "options": {"task_id": [None]}}]},
+    task="give",
+    group=None,
+)
 @given(embed=embeds, task=st.sampled_from(["give", "fail"]), group=st.none() | st.just("g"))
 def test_any_embedded_signature_is_settled_somehow(embed, task, group):
     raw = json.dumps(message_of(task, [[1], {}, embed], group=group)).encode()

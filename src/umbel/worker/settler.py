@@ -310,7 +310,8 @@ class Settler:
                 step.children,
             )
             for step in steps.failures
-            if self._store is not None
+            # What a foreign message calls an id need not be one; nobody can wait for such a step.
+            if self._store is not None and isinstance(step.task_id, str)
         )
         return settlement._replace(
             documents=documents + later,
