@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real processes, killed and stopped
+
 STAGE = Path(__file__).parent / "stage.py"
 LIMIT_S = 10.0
 
