@@ -33,8 +33,8 @@ class Listener(Protocol):
     def arrived(self, timeout_s: float = 0.0) -> list[Notice]:
         """What has arrived, in order; waits for the first up to ``timeout_s``.
 
-        Raises ``OperationalError`` once its connection is lost; what is said until the next listener
-        is made is missed.
+        Raises ``OperationalError`` once its connection is lost; what is said until the next
+        listener is made is missed.
         """
         ...
 
