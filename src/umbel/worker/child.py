@@ -39,6 +39,7 @@ from umbel.worker import points, report
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.options import EXIT_STOPPED, ChildOptions
+from umbel.worker.orders import Orders
 from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
 
@@ -83,6 +84,11 @@ class Slot(Protocol):
 
     def mark_ready(self) -> None: ...
 
+    @property
+    def orders_version(self) -> int: ...
+
+    def orders(self) -> tuple[int, Orders]: ...
+
 
 class Child:
     """What the loops of all pools share: plans, intake, settler, consumer, stopping."""
@@ -95,6 +101,8 @@ class Child:
         # When the supervisor was last asked to look for due messages, or will be.
         self._hinted_ns = 0
         self.done = 0
+        self.orders = Orders()
+        self.orders_version = 0
         self._plans: dict[str, Plan] = {}
         self._outputs = [
             output for output in (sys.stdout, sys.stderr) if isinstance(output, logs.LoggingProxy)
@@ -162,7 +170,19 @@ class Child:
             if task is None:
                 return None
             plan = self._plans[name] = Plan(task)
+            if name in self.orders.time_limits:
+                plan.soft_time_limit, plan.time_limit = self.orders.time_limits[name]
         return plan
+
+    def heed_orders(self) -> None:
+        """An operator has changed something: it holds from the next claim on."""
+        self.orders_version, self.orders = self.slot.orders()
+        queues = self.orders.queues
+        self.consumer.set_queues(self.options.queues if queues is None else queues)
+        for name, (soft_s, hard_s) in self.orders.time_limits.items():
+            plan = self._plans.get(name)
+            if plan is not None:
+                plan.soft_time_limit, plan.time_limit = soft_s, hard_s
 
     def limits_of(self, job: Job) -> tuple[float | None, float | None]:
         """(soft, hard) seconds: of the message, the task, or this worker."""
@@ -284,6 +304,10 @@ def _install_signals(child: Child) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         child.stop()
 
+    def look(number: int, frame: FrameType | None) -> None:
+        # There are new orders, and the loop may be asleep.
+        child.wake()
+
     def soft_limit(number: int, frame: FrameType | None) -> None:
         # One that comes late meets another task, or none, and is nobody's.
         if running.get() and child.slot.is_past_soft_limit():
@@ -292,6 +316,7 @@ def _install_signals(child: Child) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, soft_limit)
+    signal.signal(signal.SIGUSR2, look)
 
 
 def _resident_kib() -> int:

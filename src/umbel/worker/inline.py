@@ -38,6 +38,8 @@ class Inline:
         child.consumer.enlist()
         child.slot.mark_ready()
         while not child.is_stopping:
+            if child.slot.orders_version != child.orders_version:
+                child.heed_orders()
             if child.is_used_up():
                 self._flush()
                 return EXIT_RECYCLED

@@ -62,7 +62,8 @@ class Household(NamedTuple):
 def live(channel: Channel, household: Household, prepare: Prepare) -> int:
     """The life of a nursery process; gives its exit code."""
     parentage.die_with_parent(household.supervisor)
-    for number in GROUP_SIGNALS:
+    # SIGUSR2 tells a child of new orders; one that can't hear it yet looks before its first claim.
+    for number in (*GROUP_SIGNALS, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, household.signal_mask)
     try:

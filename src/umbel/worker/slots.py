@@ -4,6 +4,7 @@ Layout. One anonymous mapping, made by the supervisor before the first fork, of 
 machine's order. A store or load of one word is one machine instruction, so no word is ever torn.
 
     word 0            next_look: the monotonic ns at which the supervisor looks again by itself
+    words 1 to 3      of the orders (``orders.py``), which lie behind the words
     lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns
     slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches
 
@@ -32,9 +33,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from umbel.model.clock import monotonic_ns, unix_s
+from umbel.worker.orders import AREA_BYTES, OrderBook, Orders
 from umbel.worker.waiting import readable
 
 LANES = 1024
@@ -68,8 +70,10 @@ class Board:
     """The shared memory of one worker."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _WORDS * 8)
-        self.words = memoryview(self._memory).cast("Q")
+        self._memory = mmap.mmap(-1, _WORDS * 8 + AREA_BYTES)
+        whole = memoryview(self._memory)
+        self.words = whole[: _WORDS * 8].cast("Q")
+        self.orders = OrderBook(self.words, whole[_WORDS * 8 :])
         self.stay_awake()
         # The right to watch: one byte, held by a child or lying here.
         self.watch_read, self.watch_write = os.pipe()
@@ -227,6 +231,15 @@ class Slot:
             with suppress(BlockingIOError, BrokenPipeError):
                 os.write(self._board.watch_write, b"w")
 
+    @property
+    def orders_version(self) -> int:
+        """Another number when there are new orders."""
+        return self._board.orders.version
+
+    def orders(self) -> tuple[int, Orders]:
+        """What an operator has ordered, and the version that it is of."""
+        return self._board.orders.read()
+
     # What the supervisor does.
 
     def vacate(self) -> int:
@@ -329,6 +342,8 @@ class LocalSlot:
         self.epoch = 0
         self.done = 0
         self.is_ready = False
+        self.orders_version = 0
+        self._orders = Orders()
         self._on_due = on_due
         self._on_ready = on_ready
         # popleft is atomic, so that another thread may drain.
@@ -410,6 +425,16 @@ class LocalSlot:
         """The worker has parked a message that is due then."""
         if self._on_due is not None:
             self._on_due(unix_seconds)
+
+    def orders(self) -> tuple[int, Orders]:
+        """What was ordered, and the version that it is of."""
+        return self.orders_version, self._orders
+
+    def order(self, **changes: Any) -> Orders:
+        """Change fields of what is ordered; the worker sees it when it is woken."""
+        self._orders = self._orders._replace(**changes)
+        self.orders_version += 2
+        return self._orders
 
     def running(self) -> list[Running]:
         """What runs now."""

@@ -124,6 +124,11 @@ class Staff:
                 noted.append(due_s)
         return min(noted, default=None)
 
+    def announce_orders(self) -> None:
+        """Wake children that sleep, so that they look at the orders."""
+        for seat in self.seats.alive():
+            seat.send_signal(signal.SIGUSR2)
+
     def dismiss_all(self) -> None:
         """Hire nobody, and let everybody finish what runs."""
         self._is_hiring = False

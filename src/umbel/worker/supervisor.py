@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from typing import Any
 
 from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
@@ -34,6 +35,7 @@ from umbel.worker.alarms import Alarms
 from umbel.worker.briefing import Briefing
 from umbel.worker.nursery import Nursery
 from umbel.worker.options import WorkerOptions
+from umbel.worker.orders import Orders
 from umbel.worker.pidfile import PidFile
 from umbel.worker.rearing import Prepare, Prepared
 from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, forget_logs, say, set_up_logs
@@ -122,6 +124,13 @@ class Supervisor:
     def target(self, children: int) -> None:
         if self._staff is not None:
             self._staff.seats.target = children
+
+    def order(self, **changes: Any) -> Orders:
+        """Change fields of the children's orders; gives what stands. Raises ``ValueError``."""
+        orders = self._board.orders.change(**changes)
+        if self._staff is not None:
+            self._staff.announce_orders()
+        return orders
 
     def run(self) -> int:
         """Live; gives the exit code."""

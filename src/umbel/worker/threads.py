@@ -59,6 +59,8 @@ class Threads:
         pending: list[Settlement] = []
         exit_code = EXIT_STOPPED
         while not child.is_stopping:
+            if child.slot.orders_version != child.orders_version:
+                child.heed_orders()
             if child.is_used_up():
                 exit_code = EXIT_RECYCLED
                 break
