@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from umbel.ports import broker, graveyard, revocations, store
+from umbel.ports import broker, bus, graveyard, revocations, store
 from umbel.testing import conformance
 
 CASES = {
@@ -31,7 +31,7 @@ def _promises(module):
     return sorted(set(re.findall(r"\[([a-z]+_[a-z_]+)\]", text)))
 
 
-DOORS = (broker, store, graveyard, revocations)
+DOORS = (broker, store, graveyard, revocations, bus)
 
 
 @pytest.mark.parametrize("promise", [name for door in DOORS for name in _promises(door)])

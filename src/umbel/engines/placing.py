@@ -53,5 +53,5 @@ def is_bound(kind: str, binding_key: str, routing_key: str) -> bool:
 @lru_cache(maxsize=1024)
 def _topic(pattern: str) -> re.Pattern[str]:
     # kombu's translation: a star is one word, a hash is anything.
-    escaped = pattern.replace(".", r"\.").replace("*", r"[^\.]+").replace("#", ".*?")
+    escaped = re.escape(pattern).replace(r"\*", r"[^\.]+").replace(r"\#", ".*?")
     return re.compile(f"^{escaped}$")

@@ -22,6 +22,7 @@ from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
+from umbel.ports.bus import Bus
 from umbel.ports.graveyard import Graveyard
 from umbel.ports.revocations import Revocations
 
@@ -72,6 +73,11 @@ class Broker(Protocol):
     @property
     def revocations(self) -> Revocations:
         """Tasks that must not run, over this connection."""
+        ...
+
+    @property
+    def bus(self) -> Bus:
+        """Its notices, over this connection; a listener opens one of its own."""
         ...
 
     def publish(self, messages: Sequence[Message], openings: Sequence[JoinOpening] = ()) -> None:

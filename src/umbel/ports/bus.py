@@ -49,25 +49,29 @@ class Bus(Protocol):
     def say(self, notices: Sequence[Notice]) -> None:
         """Let everybody hear who listens now, in order, in one round trip [who_listens_hears].
 
-        Raises ``OperationalError`` where the broker is away.
+        Nothing is said twice, so what was underway when the connection broke may be unheard: then,
+        and where the broker is away, it raises ``OperationalError``.
         """
         ...
 
     def listen(self, exchange: str, routing_keys: Sequence[str] = ("#",)) -> Listener:
         """Hear what is said on an exchange under these keys.
 
-        ``#`` at the end of a key stands for any rest, none included: ``worker.#``
-        [only_what_is_asked_for_is_heard].
+        In a key ``#`` stands for anything, nothing included, and ``*`` for one word: ``worker.#``
+        [only_what_is_asked_for_is_heard]. Raises ``OperationalError`` where the broker is away.
         """
         ...
 
     def open_box(self, exchange: str, box: str) -> None:
-        """Be ready to take answers that are put for ``box`` (a caller's id). Idempotent."""
+        """Be ready to take answers that are put for ``box`` (a caller's id).
+
+        Idempotent; a box that was not opened again for an hour may be gone.
+        """
         ...
 
     def put(self, notice: Notice) -> bool:
         """Put an answer into the box that its routing key names; False where there is none
-        [an_answer_without_a_box_is_dropped]."""
+        [an_answer_without_a_box_is_dropped]. A reconnect may put it twice."""
         ...
 
     def take(self, exchange: str, box: str, timeout_s: float) -> list[bytes]:

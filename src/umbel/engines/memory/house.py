@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from umbel.engines.memory.entries import Entry
 from umbel.engines.memory.joins import Joins
+from umbel.engines.memory.notices import Notices
 from umbel.engines.placing import Steps, is_bound
 from umbel.model.clock import unix_s
 from umbel.model.errors import LeaseLost, QueueNotFound
@@ -54,6 +55,7 @@ class House:
         self.revoked: dict[str, tuple[int, float]] = {}  # task id: epoch, and until when
         self.epoch = 0  # of the last revocation
         self.joins = Joins()
+        self.notices = Notices()
         self.bindings: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self.records: dict[str, tuple[str, bytes, float | None]] = {}
         self.groups: dict[str, tuple[bytes, float | None]] = {}

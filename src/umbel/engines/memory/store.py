@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from umbel.engines.memory.broker import Bell
+from umbel.engines.memory.bell import Bell
 from umbel.engines.memory.house import House
 from umbel.model.clock import monotonic_s
 from umbel.model.join import JoinClosing, JoinGrowth, JoinOpening, JoinPart

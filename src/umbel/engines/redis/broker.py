@@ -22,6 +22,8 @@ import os
 import re
 from collections.abc import Sequence
 
+from umbel.engines.redis.bus import RedisBus
+from umbel.engines.redis.channels import Channels
 from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Results, script
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
@@ -58,12 +60,17 @@ class RedisBroker:
         self._commands = Commands(self._names, address.db, results)
         self.graveyard = RedisGraveyard(self._connection, self._names)
         self.revocations = RedisRevocations(self._connection, self._names)
+        channels = Channels(
+            manners.prefix, address.db, manners.fanout_prefix, has_keys=manners.fanout_patterns
+        )
+        self.bus = RedisBus(self._connection, address, self._names, channels)
         self._order = manners.order
         self._turn = 0
         self._slots: dict[tuple[str, ...], Slots] = {}
         # The queues that the last cycle found empty, so that the server tells of what comes. None
         # where it did not look, or we have written since: our own writes are not told.
         self._empty: tuple[str, ...] | None = None
+        self._passed_over = 0  # by the connection when that cycle had its answer
         self._become_writer()
 
     def _become_writer(self) -> None:
@@ -175,6 +182,7 @@ class RedisBroker:
             self.revocations.epoch = int(reply[3])
         if limit and not leases:
             self._empty = tuple(queues)
+            self._passed_over = self._connection.passed_over
         return answers, leases
 
     def _slots_of(self, queues: Sequence[str]) -> Slots:
@@ -243,7 +251,7 @@ class RedisBroker:
 
     def wait(self, queues: Sequence[str], timeout_s: float, wake_fd: int | None) -> bool:
         """Block until ``queues`` may have messages, ``wake_fd`` is readable or the time is up."""
-        if self._empty != tuple(queues):
+        if self._empty != tuple(queues) or self._passed_over != self._connection.passed_over:
             return True
         deadline = monotonic_s() + timeout_s
         try:

@@ -64,6 +64,8 @@ class Connection:
         self.greeting: list[resp.Command] = []
         self.generation = 0  # grows with each connect: what the server knew of us is gone
         self.server_version: tuple[int, ...] = ()
+        # Pushes that came while only a reply was wanted. Who counts on pushes looks at it.
+        self.passed_over = 0
         self._socket: socket.socket | None = None
         self._reader: resp.Reader = resp.new_reader()
         self._pid = os.getpid()
@@ -203,6 +205,31 @@ class Connection:
             self._broke(error)
             raise ConnectionBroken(str(error)) from error
 
+    def once(self, payload: bytes, replies: int) -> list[Any]:
+        """Connect with patience where need be; send once. Raises ``ConnectionBroken``."""
+        if not self.is_open():
+            self.command("PING")
+        try:
+            return self._exchange(payload, replies)
+        except resp.TROUBLE as error:
+            self._broke(error)
+            raise ConnectionBroken(str(error) or type(error).__name__) from error
+
+    def be_fresh(self) -> None:
+        """Let go of a connection that the server has closed while nobody looked."""
+        sock = self._socket
+        if sock is None or self._pid != os.getpid():
+            return
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        if poller.poll(0):
+            with suppress(ConnectionBroken):
+                self._receive_now(sock)
+
+    def fileno(self) -> int:
+        """The socket, to poll on; -1 where there is none."""
+        return self._socket.fileno() if self._socket is not None else -1
+
     def is_open(self) -> bool:
         """Whether there is a socket of this process."""
         return self._socket is not None and self._pid == os.getpid()
@@ -312,7 +339,9 @@ class Connection:
                 reader.feed(data)
             elif type(reply) is push_type:
                 # It was pushed before the reply was made, so the reply knows better.
-                if pushes is not None:
+                if pushes is None:
+                    self.passed_over += 1
+                else:
                     pushes.append(reply)
             else:
                 found.append(reply)
@@ -331,6 +360,10 @@ class Connection:
         sock.settimeout(0)
         try:
             data = sock.recv(_CHUNK)
+            if data and hasattr(sock, "pending"):
+                # What TLS has decrypted already makes nothing readable.
+                while sock.pending():
+                    data += sock.recv(_CHUNK)
         except OSError as error:
             if _is_would_block(error):
                 return

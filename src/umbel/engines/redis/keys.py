@@ -8,6 +8,9 @@ Shared with Celery, byte for byte (broker's database, P):
                                              the largest step <= it; step 0 is served first
   _kombu.binding.<exchange>          set     <routing key> SEP <pattern> SEP <queue>
   _kombu.binding_permanent.<exchange>  set   the same; keeps Celery's sweep from deleting the first
+  _kombu.binding_deadlines   zset    exchange -> unix milliseconds; Celery may sweep its table then
+  <box>.<exchange>           list    answers for a caller (``bus.py``), bound in the exchange's
+                                     table as <box> SEP SEP <list>; umbel gives it a TTL of 1 hour
 Shared with Celery (result store's database, R):
   celery-task-meta-<id>              string  result record, also the channel it is told on; TTL
   celery-taskset-meta-<id>           string  saved group; TTL

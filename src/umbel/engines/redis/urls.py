@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from umbel.engines.redis.channels import DEFAULT_PREFIX
 from umbel.engines.redis.keys import PRIORITY_STEPS, SEPARATOR
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.ports.engine import EngineOptions
@@ -39,8 +40,6 @@ _UNNEEDED = {
     "unacked_restore_interval": _HEARTBEAT,
     "unacked_restore_throttle": _HEARTBEAT,
     "ack_emulation": "every message is leased",
-    "fanout_prefix": "umbel always uses the prefix",
-    "fanout_patterns": "umbel always uses patterns",
     "max_connections": "umbel has one connection for each thread",
     "health_check_interval": "a lost connection is noticed without it",
     "retry_on_timeout": "umbel always tries again",
@@ -58,6 +57,8 @@ _KNOWN = (
     "priority_steps",
     "queue_order_strategy",
     "result_chord_ordered",
+    "fanout_prefix",
+    "fanout_patterns",
     "socket_timeout",
     "socket_connect_timeout",
     "socket_keepalive",
@@ -113,6 +114,8 @@ class Manners(NamedTuple):
     steps: tuple[int, ...] = PRIORITY_STEPS
     order: str = "round_robin"  # of queues, within a priority: as given, sorted, round_robin
     is_chord_ordered: bool = True
+    fanout_prefix: str = DEFAULT_PREFIX  # of the channels that notices are published on
+    fanout_patterns: bool = True  # whether the channel has the routing key
 
 
 def censored(url: str) -> str:
@@ -144,7 +147,15 @@ def manners_of(options: EngineOptions) -> Manners:
         steps=tuple(transport.get("priority_steps") or PRIORITY_STEPS),
         order=order,
         is_chord_ordered=bool(transport.get("result_chord_ordered", True)),
+        fanout_prefix=_fanout_prefix(transport.get("fanout_prefix", True)),
+        fanout_patterns=bool(transport.get("fanout_patterns", True)),
     )
+
+
+def _fanout_prefix(given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    return DEFAULT_PREFIX if given else ""
 
 
 def address_of(url: str, options: EngineOptions) -> Address:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from umbel.engines.placing import Steps
 from umbel.engines.sqlite import claiming, recovery
+from umbel.engines.sqlite.bus import SqliteBus, forget_old
 from umbel.engines.sqlite.connection import Connection
 from umbel.engines.sqlite.graveyard import SqliteGraveyard
 from umbel.engines.sqlite.joins import Joins
@@ -56,6 +57,7 @@ class SqliteBroker:
         self.graveyard = SqliteGraveyard(self._connection, self._board)
         self._liveness = Liveness(location.path)
         self.revocations = SqliteRevocations(self._connection, clock)
+        self.bus = SqliteBus(self._connection, self._board, clock)
         self._seat: Seat | None = None
         # The worker that consumes here: a suspect that its siblings keep it from is no work.
         self._worker = ""
@@ -226,6 +228,7 @@ class SqliteBroker:
                 moved = self._give_up(sql, [owner for owner, _ in given_up], policy, arrivals)
                 sql.execute(SQL["judge_begun_late"], (policy.begun,))
                 sql.execute(SQL["forget_revoked"], (now,))
+                forget_old(sql, now)
                 while recovery.fire_due(sql, now, arrivals):
                     pass
                 next_due = sql.execute(SQL["next_due"]).fetchone()[0]
@@ -326,6 +329,7 @@ class SqliteBroker:
             with suppress(OSError):
                 self._seat.close()
             self._seat = None
+        self.bus.close()
         self._board.close()
         self._connection.close()
         self._liveness.close()

@@ -28,7 +28,7 @@ from umbel.model.errors import ImproperlyConfigured, OperationalError, PublishOu
 
 # "umbl": marks the file as ours, so that no other program's database is written to.
 APPLICATION_ID = 0x756D626C
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Pages in the log before it is copied into the database (16 MB): 12 % more throughput than 1,000.
 _CHECKPOINT_PAGES = 4000
 # How long a fork waits for another thread's transaction. Afterwards its connection is abandoned in
@@ -294,6 +294,11 @@ def _version(sql: sqlite3.Connection, path: str) -> int:
         raise ImproperlyConfigured(
             f"{path} was written by a newer umbel (layout {version}, this one knows "
             f"{SCHEMA_VERSION}); upgrade this program"
+        )
+    if 0 < version < SCHEMA_VERSION:
+        raise ImproperlyConfigured(
+            f"{path} was written by an older umbel (layout {version}, this one knows "
+            f"{SCHEMA_VERSION}); let that one finish what is in it, or move the file away"
         )
     return int(version)
 

@@ -406,3 +406,53 @@ SELECT task_id FROM revocations WHERE id > ?;
 -- name: forget_revoked
 -- Those whose time is over.
 DELETE FROM revocations WHERE expires <= ?;
+
+-- name: say
+-- One notice, for who listens.
+INSERT INTO notices (said, exchange, routing_key, raw) VALUES (?, ?, ?, ?);
+
+-- name: last_notice
+-- Where a new listener begins.
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'notices'), 0);
+
+-- name: notices
+-- What was said on an exchange since.
+SELECT id, routing_key, raw FROM notices WHERE id > ? AND exchange = ? ORDER BY id LIMIT ?;
+
+-- name: forget_notices
+-- Old ones, a bounded number from the lower end.
+DELETE FROM notices
+WHERE id < (SELECT min(id) FROM notices) + 1000 AND said < ?;
+
+-- name: open_box
+-- Again: the day begins anew.
+INSERT INTO boxes (exchange, box, opened) VALUES (?, ?, ?)
+ON CONFLICT (exchange, box) DO UPDATE SET opened = excluded.opened;
+
+-- name: close_box
+-- Its answers are deleted apart.
+DELETE FROM boxes WHERE exchange = ? AND box = ?;
+
+-- name: answer
+-- Only where the box is open.
+INSERT INTO answers (exchange, box, raw)
+SELECT exchange, box, :raw FROM boxes WHERE exchange = :exchange AND box = :box;
+
+-- name: answers
+-- In the order in which they came.
+SELECT id, raw FROM answers WHERE exchange = ? AND box = ? ORDER BY id;
+
+-- name: forget_answers
+-- They were taken, or nobody is to.
+DELETE FROM answers WHERE exchange = ? AND box = ?;
+
+-- name: forget_boxes
+-- Of callers that ended without closing them.
+DELETE FROM boxes WHERE opened < ?;
+
+-- name: forget_stray_answers
+-- With their boxes.
+DELETE FROM answers
+WHERE NOT EXISTS (
+    SELECT 1 FROM boxes WHERE boxes.exchange = answers.exchange AND boxes.box = answers.box
+);

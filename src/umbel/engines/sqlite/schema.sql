@@ -1,4 +1,4 @@
--- The tables of one umbel file (user_version 1). Everything is in this file; only wake-ups and the
+-- The tables of one umbel file (user_version 2). Everything is in this file; only wake-ups and the
 -- locks that show who lives are beside it, in the folder <file>-peers.
 --
 -- messages: every message that is not dead, in exactly one state:
@@ -109,6 +109,30 @@ CREATE TABLE bindings (
     queue       TEXT NOT NULL,
     PRIMARY KEY (exchange, kind, routing_key, queue)
 ) WITHOUT ROWID;
+
+-- notices: what was said lately while somebody listened; read by those whose last id is lower. Ids
+-- are never used again. Gone after a minute.
+CREATE TABLE notices (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    said        REAL NOT NULL,               -- unix seconds
+    exchange    TEXT NOT NULL,
+    routing_key TEXT NOT NULL,
+    raw         BLOB NOT NULL                -- the envelope
+);
+
+-- boxes: callers that take answers; answers: what they have not taken yet.
+CREATE TABLE boxes (
+    exchange TEXT NOT NULL,
+    box      TEXT NOT NULL,
+    opened   REAL NOT NULL,                  -- unix seconds; the last time
+    PRIMARY KEY (exchange, box)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    id       INTEGER PRIMARY KEY,
+    exchange TEXT NOT NULL,
+    box      TEXT NOT NULL,
+    raw      BLOB NOT NULL
+);
 
 -- sweeps: one row, the time of the last sweep of all workers.
 CREATE TABLE sweeps (

@@ -11,8 +11,8 @@ Nothing depends on it: a datagram that is lost (a killed sender, a full socket, 
 costs a sleeper the rest of its slow poll.
 
 Board layout: one byte per seat (0 nobody sleeps, 1 messages, 2 records, 3 records and a datagram
-was dropped: read everything), then 64 bytes per seat: pid (4), number of checksums (2, 65535: wants
-everything), 2 unused, 14 checksums.
+was dropped: read everything, 4 what is said on exchanges or put into boxes), then 64 bytes per
+seat: pid (4), number of checksums (2, 65535: wants everything), 2 unused, 14 checksums.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EVERYTHING = 0xFFFF
 _SIZE = _SEATS + _SEATS * _ROW.size
 _NOBODY = bytes(_SEATS)
 
-_ASLEEP, _WATCHING, _MISSED = 1, 2, 3
+_ASLEEP, _WATCHING, _MISSED, _LISTENING = 1, 2, 3, 4
 # More ids than this in one datagram, and a watcher reads everything.
 _MOST_IDS = 500
 # Ids in a datagram end with this.
@@ -97,6 +97,25 @@ class Board:
             if len(task_ids) > _MOST_IDS or not self._send(seat, b"r" + text):
                 board[seat] = _MISSED
                 self._send(seat, b"r")
+
+    def has_listeners(self, names: Iterable[str]) -> bool:
+        """Whether somebody listens to one of these."""
+        return bool(self._listening(names))
+
+    def tell_listeners(self, names: Iterable[str]) -> None:
+        """Something was said: wake who listens. A full socket holds a word that wakes them too."""
+        for seat in self._listening(names):
+            self._send(seat, b"n")
+
+    def _listening(self, names: Iterable[str]) -> list[int]:
+        board = self._current()
+        if board is None or (armed := board[:_SEATS]) == _NOBODY:
+            return []
+        seats = _seats(armed, _LISTENING)
+        if not seats:
+            return []
+        wanted = {checksum(name): 1 for name in names}
+        return [seat for seat in seats if _hits(board, seat, wanted)]
 
     def _send(self, seat: int, text: bytes) -> bool:
         """False where the datagram was dropped because the sleeper has many."""
@@ -276,6 +295,10 @@ class Seat:
         self._board.write_row(
             self._number, _WATCHING, task_ids if len(task_ids) <= _MOST_SUMS else None
         )
+
+    def listen(self, names: Sequence[str]) -> None:
+        """Arm for notices, until ``leave``."""
+        self._board.write_row(self._number, _LISTENING, names)
 
     def disarm(self) -> None:
         """Awake."""

@@ -14,6 +14,7 @@ from umbel.testing.conformance.crashes import CrashCases
 from umbel.testing.conformance.harness import Harness
 from umbel.testing.conformance.joining import JoinCases
 from umbel.testing.conformance.leasing import LeaseCases
+from umbel.testing.conformance.noticing import NoticeCases
 from umbel.testing.conformance.publishing import PublishCases
 from umbel.testing.conformance.recovering import RecoveryCases
 from umbel.testing.conformance.revoking import RevocationCases
@@ -32,6 +33,7 @@ class EngineCases(
     WakeCases,
     GraveCases,
     RevocationCases,
+    NoticeCases,
 ):
     """All cases that need one process only."""
 
