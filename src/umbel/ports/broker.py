@@ -54,6 +54,16 @@ class Depth(NamedTuple):
     lane: int
 
 
+class Held(NamedTuple):
+    """A message that a consumer has leased, as somebody else sees it."""
+
+    consumer: str
+    token: int
+    raw: bytes
+    deliveries: int
+    begun: bool  # acknowledged before it ran: it must not begin again (Fate.BEGUN)
+
+
 class Broker(Protocol):
     """One connection to a broker, used by one thread of one process.
 
@@ -188,6 +198,16 @@ class Broker(Protocol):
 
     def peek(self, queue: str, limit: int) -> list[bytes]:
         """The next ready envelopes of a queue, not leased."""
+        ...
+
+    def leased(self, consumers: Sequence[str]) -> list[Held]:
+        """What consumers hold, in order of their names as given, then of tokens; those that are
+        not enlisted hold nothing [what_is_leased_can_be_seen]."""
+        ...
+
+    def due(self, queue: str, limit: int) -> list[tuple[float, bytes]]:
+        """The next due messages of a queue: (unix seconds, envelope), the earliest first
+        [what_is_due_can_be_seen]."""
         ...
 
     def purge(self, queue: str) -> int:

@@ -15,7 +15,7 @@ from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
-from umbel.ports.broker import Depth, SweepPolicy, Swept
+from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 
 class MemoryBroker:
@@ -141,6 +141,16 @@ class MemoryBroker:
         """The next ready envelopes."""
         with self._house.lock:
             return self._house.peek(queue, limit)
+
+    def leased(self, consumers: Sequence[str]) -> list[Held]:
+        """What consumers hold."""
+        with self._house.lock:
+            return self._house.leased(consumers)
+
+    def due(self, queue: str, limit: int) -> list[tuple[float, bytes]]:
+        """The next due messages."""
+        with self._house.lock:
+            return self._house.due(queue, limit)
 
     def purge(self, queue: str) -> int:
         """Delete what is ready or due."""

@@ -26,7 +26,7 @@ from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.record import Document
 from umbel.model.settlement import Fate, Settlement
-from umbel.ports.broker import Depth, SweepPolicy, Swept
+from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 
 class Buried(NamedTuple):
@@ -426,6 +426,20 @@ class House:
             for entry in ready
         )
         return [entry.message.raw for _, entry in found[:limit]]
+
+    def leased(self, consumers: Sequence[str]) -> list[Held]:
+        """What consumers hold."""
+        return [
+            Held(name, token, entry.message.raw, entry.deliveries, entry.begun)
+            for name in consumers
+            if name in self._consumers
+            for token, entry in sorted(self._consumers[name].held.items())
+        ]
+
+    def due(self, queue: str, limit: int) -> list[tuple[float, bytes]]:
+        """The next due messages of a queue."""
+        of_queue = (each for each in self._due if each[2].queue == queue)
+        return [(at, entry.message.raw) for at, _, entry in heapq.nsmallest(limit, of_queue)]
 
     def purge(self, queue: str) -> int:
         """Delete what is ready or due."""

@@ -28,7 +28,7 @@ from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Resul
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
 from umbel.engines.redis.graveyard import RedisGraveyard
-from umbel.engines.redis.keys import BrokerKeys, Slots, lease_of
+from umbel.engines.redis.keys import BrokerKeys, Slots, held_of, lease_of
 from umbel.engines.redis.resp import Argument
 from umbel.engines.redis.revocations import RedisRevocations
 from umbel.engines.redis.urls import Address, Manners
@@ -38,7 +38,7 @@ from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
-from umbel.ports.broker import Depth, SweepPolicy, Swept
+from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 _TRACKING = ("CLIENT", "TRACKING", "ON", "NOLOOP")
 # Lua passes at most some thousand values to a command.
@@ -285,6 +285,37 @@ class RedisBroker:
                 values = [lease_of(0, value).raw for value in values]
             found += reversed(values)
         return found[:limit]
+
+    def leased(self, consumers: Sequence[str]) -> list[Held]:
+        """What consumers hold."""
+        if not consumers:
+            return []
+        own = self._names.own
+        hashes = self._connection.commands(
+            *[("HGETALL", own(b"i:" + consumer.encode())) for consumer in consumers]
+        )
+        return [
+            held
+            for consumer, fields in zip(consumers, hashes, strict=True)
+            for held in held_of(consumer, fields)
+        ]
+
+    def due(self, queue: str, limit: int) -> list[tuple[float, bytes]]:
+        """What waits for its time, the earliest first."""
+        if limit <= 0:
+            return []
+        own, name = self._names.own, queue.encode()
+        found = self._connection.command("ZRANGE", own(b"due:" + name), 0, limit - 1, "WITHSCORES")
+        if not found:
+            return []
+        tags = [tag for tag, _ in found]
+        values = self._connection.command("HMGET", own(b"parked:" + name), *tags)
+        # One that has become due between the two looks is there no more.
+        return [
+            (at, lease_of(0, value).raw)
+            for (_, at), value in zip(found, values, strict=True)
+            if value is not None
+        ]
 
     def purge(self, queue: str) -> int:
         """Delete the ready and due messages of a queue."""

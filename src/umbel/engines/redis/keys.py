@@ -61,11 +61,12 @@ delivery tag is searched for, to park and to guard follow-ups):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from umbel.model.errors import ImproperlyConfigured
 from umbel.model.lease import Lease
+from umbel.ports.broker import Held
 
 SEPARATOR = b"\x06\x16"
 PRIORITY_STEPS = (0, 3, 6, 9)
@@ -210,3 +211,14 @@ def lease_of(token: int, value: Any) -> Lease:
         was_leased,
         rest[start:end] if end > start else None,
     )
+
+
+def held_of(consumer: str, fields: Mapping[bytes, bytes]) -> list[Held]:
+    """What stands in an in-flight hash, in order of tokens."""
+    found = []
+    for token in sorted(map(int, fields)):
+        value = fields[b"%d" % token]
+        lease = lease_of(token, value)
+        is_begun = value.split(b",", 3)[2] == b"b"
+        found.append(Held(consumer, token, lease.raw, lease.deliveries, is_begun))
+    return found

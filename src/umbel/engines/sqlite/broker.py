@@ -31,7 +31,7 @@ from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
 from umbel.model.settlement import Settlement
-from umbel.ports.broker import Depth, SweepPolicy, Swept
+from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 
 class SqliteBroker:
@@ -316,6 +316,25 @@ class SqliteBroker:
         """Envelopes, in the order in which they are leased."""
         with self._connection.reading() as sql:
             return [raw for (raw,) in sql.execute(SQL["peek"], (queue, limit))]
+
+    def leased(self, consumers: Sequence[str]) -> list[Held]:
+        """What consumers hold."""
+        found: list[Held] = []
+        with self._connection.reading() as sql:
+            for name in consumers:
+                holder = claiming.find(sql, name)
+                if holder is not None:
+                    rows = sql.execute(SQL["held_by"], (holder.id,))
+                    found += [
+                        Held(name, token, raw, deliveries, begun != 0)
+                        for token, raw, deliveries, begun in rows
+                    ]
+        return found
+
+    def due(self, queue: str, limit: int) -> list[tuple[float, bytes]]:
+        """What waits for its time, the earliest first."""
+        with self._connection.reading() as sql:
+            return list(sql.execute(SQL["due_of_queue"], (queue, limit)))
 
     def purge(self, queue: str) -> int:
         """Delete what is ready or due."""

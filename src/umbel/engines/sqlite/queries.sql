@@ -234,6 +234,14 @@ SELECT
 -- The next ready envelopes, in the order in which they are leased.
 SELECT raw FROM messages WHERE state = 0 AND queue = ? ORDER BY step, id LIMIT ?;
 
+-- name: held_by
+-- What a consumer holds.
+SELECT token, raw, deliveries, begun FROM messages WHERE state = 1 AND owner = ? ORDER BY token;
+
+-- name: due_of_queue
+-- What waits for its time.
+SELECT due, raw FROM messages WHERE state = 2 AND queue = ? ORDER BY due, id LIMIT ?;
+
 -- name: purge_ready
 -- Ready messages of a queue.
 DELETE FROM messages WHERE state = 0 AND queue = ?;

@@ -9,6 +9,7 @@ Call ``pytest.register_assert_rewrite("umbel.testing.conformance")`` before the 
 an assertion compared.
 """
 
+from umbel.testing.conformance.browsing import BrowseCases
 from umbel.testing.conformance.burying import GraveCases
 from umbel.testing.conformance.crashes import CrashCases
 from umbel.testing.conformance.harness import Harness
@@ -34,6 +35,7 @@ class EngineCases(
     GraveCases,
     RevocationCases,
     NoticeCases,
+    BrowseCases,
 ):
     """All cases that need one process only."""
 
