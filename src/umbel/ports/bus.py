@@ -46,8 +46,11 @@ class Listener(Protocol):
 class Bus(Protocol):
     """The notices of a broker, over its connection; a listener has one of its own."""
 
-    def say(self, notices: Sequence[Notice]) -> None:
+    def say(self, notices: Sequence[Notice]) -> int:
         """Let everybody hear who listens now, in order, in one round trip [who_listens_hears].
+
+        Gives how many listeners the best heard of them reaches: so many may answer
+        [who_listens_is_counted].
 
         Nothing is said twice, so what was underway when the connection broke may be unheard: then,
         and where the broker is away, it raises ``OperationalError``.

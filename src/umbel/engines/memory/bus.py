@@ -22,10 +22,10 @@ class MemoryBus:
         self._house = house
         self._bell = Bell(house)
 
-    def say(self, notices: Sequence[Notice]) -> None:
+    def say(self, notices: Sequence[Notice]) -> int:
         """To who listens now."""
         with self._house.lock:
-            self._house.notices.say(notices)
+            return self._house.notices.say(notices)
 
     def listen(self, exchange: str, routing_keys: Sequence[str] = ("#",)) -> MemoryListener:
         """Hear from now on."""

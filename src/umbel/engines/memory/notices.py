@@ -23,8 +23,8 @@ class Ear:
         os.set_blocking(self.reading, False)
         os.set_blocking(self._writing, False)
 
-    def hear(self, notices: Iterable[Notice]) -> None:
-        """Keep those that are asked for."""
+    def hear(self, notices: Iterable[Notice]) -> bool:
+        """Keep those that are asked for; False where there is none."""
         fit = [
             notice
             for notice in notices
@@ -35,6 +35,7 @@ class Ear:
             with suppress(BlockingIOError):
                 os.write(self._writing, b"n")
         self.heard += fit
+        return bool(fit)
 
     def take(self) -> list[Notice]:
         """What was heard."""
@@ -56,10 +57,9 @@ class Notices:
         self.ears: list[Ear] = []
         self.boxes: dict[tuple[str, str], deque[bytes]] = {}
 
-    def say(self, notices: Sequence[Notice]) -> None:
-        """To everybody who listens."""
-        for ear in self.ears:
-            ear.hear(notices)
+    def say(self, notices: Sequence[Notice]) -> int:
+        """To everybody who listens; gives how many hear something."""
+        return sum([ear.hear(notices) for ear in self.ears])
 
     def put(self, notice: Notice) -> bool:
         """Into its box."""

@@ -46,10 +46,10 @@ class RedisBus:
         self._names = names
         self._channels = channels
 
-    def say(self, notices: Sequence[Notice]) -> None:
+    def say(self, notices: Sequence[Notice]) -> int:
         """Publish, in one round trip, once."""
         if not notices:
-            return
+            return 0
         payload = b"".join(
             [
                 resp.pack(("PUBLISH", self._channels.channel(exchange, key), raw))
@@ -63,8 +63,7 @@ class RedisBus:
             raise OperationalError(
                 f"the connection to {self._address.url} was lost while saying something: {error}"
             ) from error
-        for reply in replies:
-            self._connection.checked(reply)
+        return max(int(self._connection.checked(reply)) for reply in replies)
 
     def listen(self, exchange: str, routing_keys: Sequence[str] = ("#",)) -> RedisListener:
         """Subscribe, on a connection of its own."""

@@ -39,16 +39,16 @@ class SqliteBus:
         self._clock = clock
         self._seat: Seat | None = None
 
-    def say(self, notices: Sequence[Notice]) -> None:
+    def say(self, notices: Sequence[Notice]) -> int:
         """Write where somebody listens, and wake them."""
         exchanges = {notice.exchange for notice in notices}
         if not self._board.has_listeners(exchanges):
-            return
+            return 0
         now = self._clock()
         with self._connection.writing() as sql:
             sql.executemany(SQL["say"], [(now, *notice) for notice in notices])
             sql.execute(SQL["forget_notices"], (now - _NOTICE_TTL_S,))
-        self._board.tell_listeners(exchanges)
+        return self._board.tell_listeners(exchanges)
 
     def listen(self, exchange: str, routing_keys: Sequence[str] = ("#",)) -> SqliteListener:
         """Sit down, and hear from now on."""

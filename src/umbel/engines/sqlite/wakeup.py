@@ -102,10 +102,14 @@ class Board:
         """Whether somebody listens to one of these."""
         return bool(self._listening(names))
 
-    def tell_listeners(self, names: Iterable[str]) -> None:
-        """Something was said: wake who listens. A full socket holds a word that wakes them too."""
-        for seat in self._listening(names):
+    def tell_listeners(self, names: Iterable[str]) -> int:
+        """Something was said: wake who listens; gives how many live. A full socket holds a word
+        that wakes them too."""
+        seats = self._listening(names)
+        for seat in seats:
             self._send(seat, b"n")
+        # A seat whose process was found to be gone is empty now.
+        return sum(bool(self._map is not None and self._map[seat]) for seat in seats)
 
     def _listening(self, names: Iterable[str]) -> list[int]:
         board = self._current()

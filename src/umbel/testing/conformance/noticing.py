@@ -11,7 +11,7 @@ import pytest
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import OperationalError
 from umbel.ports.bus import Bus, Listener, Notice
-from umbel.testing.conformance.harness import Harness, lease, messages
+from umbel.testing.conformance.harness import Harness, eventually, lease, messages
 
 # Far above the few milliseconds that it takes on an idle machine, far below any poll.
 _AT_ONCE_S = 0.3
@@ -60,6 +60,20 @@ class NoticeCases:
             ((heard, at_s),) = found
             assert heard == [_news("now")]
             assert at_s - started < _AT_ONCE_S
+
+    def test_who_listens_is_counted(self, engine: Harness) -> None:
+        bus = engine.open().broker.bus
+        others = [engine.open().broker.bus.listen(name) for name in ("news", "news", "weather")]
+
+        heard_by = [bus.say([_news("one"), _news("two")]), bus.say([])]
+        others[0].close()
+
+        assert heard_by == [2, 0]
+        # A server may notice the end of a connection a moment later.
+        assert eventually(lambda: bus.say([_news("three")]) == 1)
+        others[1].close()
+        others[2].close()
+        assert eventually(lambda: bus.say([_news("four")]) == 0)
 
     def test_who_listens_hears_in_a_poll(self, engine: Harness) -> None:
         with _listening(engine.open().broker.bus) as listener:
