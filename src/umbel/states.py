@@ -1,6 +1,7 @@
 """The states of a task, where Celery's users look for them."""
 
 from umbel.model.states import (
+    ALL_STATES,
     EXCEPTION_STATES,
     FAILURE,
     IGNORED,
@@ -19,6 +20,7 @@ from umbel.model.states import (
 )
 
 __all__ = [
+    "ALL_STATES",
     "EXCEPTION_STATES",
     "FAILURE",
     "IGNORED",

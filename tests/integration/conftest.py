@@ -78,7 +78,8 @@ def environment(extra=None):
     env = {
         key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "UMBEL_"))
     }
-    env["PYTHONPATH"] = str(PROGRAMS)
+    # What the developer has put there stays: a checkout that is not the installed one.
+    env["PYTHONPATH"] = os.pathsep.join([str(PROGRAMS), *filter(None, [env.get("PYTHONPATH")])])
     env.update(extra or {})
     return env
 
@@ -106,3 +107,9 @@ def program(urls, monkeypatch):
     yield module
     module.app.close()
     sys.modules.pop("canvas_tasks", None)
+
+
+@pytest.fixture
+def environment_of():
+    """Make the environment of a program of these tests."""
+    return environment

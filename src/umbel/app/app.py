@@ -9,7 +9,6 @@ https://docs.celeryq.dev/en/stable/reference/celery.html
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import threading
@@ -25,6 +24,7 @@ from umbel.app.connections import Connections
 from umbel.app.control import Control
 from umbel.app.dead import DeadLetters
 from umbel.app.finding import import_named, import_task_modules
+from umbel.app.loader import Loader
 from umbel.app.logs import Logs
 from umbel.app.making import annotate, make_task, name_of, named
 from umbel.app.publisher import Publisher
@@ -88,9 +88,7 @@ class App:
         config_source_silent: bool = False,
         **kwargs: Any,
     ) -> None:
-        _refuse_parts(
-            amqp=amqp, events=events, log=log, control=control, loader=loader, fixups=fixups
-        )
+        _refuse_parts(amqp=amqp, events=events, log=log, control=control, loader=loader)
         # What is no argument is a setting, which conf looks at.
         strangers = kwargs.keys() - SETTINGS.keys() - NEW_NAMES.keys()
         refuse_near_misses(strangers, _ARGUMENTS, "Celery()")
@@ -99,8 +97,8 @@ class App:
         self.autofinalize = autofinalize
         self.task_cls = task_cls or type(self).task_cls
         self.finalized = False
-        named = {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}
-        said = {name: value for name, value in named.items() if value is not None}
+        given = {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}
+        said = {name: value for name, value in given.items() if value is not None}
         self.conf = Settings({**(changes or {}), **said}, self._configure)
         self.namespace = namespace
         self._use_config(config_source, namespace, silent=config_source_silent)
@@ -118,10 +116,12 @@ class App:
         self.dead = DeadLetters(self.connections, self.conf)  # messages that could not be run
         self.control = Control(self.archive)
         self.log = self.logs = Logs(self)
+        self.loader = Loader(self)
         self.steps: Any = {"worker": set(), "consumer": set()}
         options = ("preload", "worker", "beat", "result", "flower")
         self.user_options: dict[str, set[Any]] = {name: set() for name in options}
         shared.announce(self)
+        self._fixups = self._fixed_up(fixups)
         if set_as_current:
             self.set_current()
         self.on_init()
@@ -136,6 +136,17 @@ class App:
             self.conf.use(source, namespace, silent=silent)
         elif "CELERY_CONFIG_MODULE" in os.environ:
             self.conf.use(os.environ["CELERY_CONFIG_MODULE"], namespace, silent=False)
+
+    def _fixed_up(self, fixups: Iterable[Any] | None) -> list[Any]:
+        """What was found to prepare this app for: by default Django, where there is a project."""
+        if fixups is not None:
+            return [named(fixup)(self) for fixup in fixups]
+        if "DJANGO_SETTINGS_MODULE" not in os.environ:
+            return []
+        # Not at the top: most apps know no Django.
+        from umbel.app.django import fixup
+
+        return [fixup(self)]
 
     def on_init(self) -> None:
         """For subclasses: called at the end of the constructor."""
@@ -332,7 +343,9 @@ class App:
         def discover(**_signal: Any) -> Any:
             found = packages() if callable(packages) else packages
             if found is None:
-                found = _django_packages()
+                from umbel.app.django import installed_packages
+
+                found = installed_packages()
             return import_task_modules([found] if isinstance(found, str) else found, related_name)
 
         if force:
@@ -527,7 +540,7 @@ class _OfApp:
 
 def _refuse_parts(**parts: Any) -> None:
     for name, part in parts.items():
-        if part is None or name == "fixups" and not part:
+        if part is None:
             continue
         if (
             name == "loader"
@@ -551,13 +564,3 @@ def _listed(names: Any) -> list[str]:
     if not names:
         return []
     return names.split(",") if isinstance(names, str) else list(names)
-
-
-def _django_packages() -> list[str]:
-    if "DJANGO_SETTINGS_MODULE" not in os.environ:
-        raise ImproperlyConfigured(
-            "autodiscover_tasks() without packages asks Django, and DJANGO_SETTINGS_MODULE is not"
-            " set: name the packages"
-        )
-    apps = importlib.import_module("django.apps").apps
-    return [config.name for config in apps.get_app_configs()]

@@ -23,6 +23,8 @@ from umbel.app.settings import DEFAULTS, NEW_NAMES, SETTINGS, is_secret, nearest
 from umbel.model.errors import ImproperlyConfigured
 
 HIDDEN = "********"
+# Django's own time zone is that of an app without one, as in Celery.
+DJANGO_ZONE = "TIME_ZONE"
 _PLAIN = (str, bytes, int, float, list, tuple, dict, set, frozenset, type(None))
 
 
@@ -224,8 +226,11 @@ class Settings:
         merged = dict(DEFAULTS)
         for layer in self._defaults:
             merged.update((new_name(name), value) for name, value in _evaluated(layer).items())
+        zone = names.pop(DJANGO_ZONE, None)
         merged.update(names)
         merged.update(self._changes)
+        if merged["timezone"] is None:
+            merged["timezone"] = zone
         self.__dict__.clear()
         self.__dict__.update(merged)
         object.__setattr__(self, "revision", self.revision + 1)
@@ -293,11 +298,16 @@ def read_source(source: Any, namespace: str | None, *, silent: bool = False) -> 
     if isinstance(source, Mapping):
         given = {str(name): source[name] for name in source}
     else:
+        names = [name for name in dir(source) if not name.startswith("_")]
+        if namespace:
+            # Reading the others may cost something: Django warns of some of its own.
+            prefix = namespace.upper() + "_"
+            names = [name for name in names if name.upper().startswith(prefix)]
+            names += [DJANGO_ZONE] if hasattr(source, DJANGO_ZONE) else []
         given = {
             name: value
-            for name in dir(source)
-            if not name.startswith("_")
-            and _could_be_setting(name, value := getattr(source, name, None))
+            for name in names
+            if _could_be_setting(name, value := getattr(source, name, None))
         }
     return _without_prefix(given, namespace) if namespace else given
 
@@ -329,7 +339,7 @@ def _could_be_setting(name: str, value: Any) -> bool:
 
 def _without_prefix(given: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     prefix = namespace.upper() + "_"
-    found = {}
+    found = {name: given[name] for name in (DJANGO_ZONE,) if name in given}
     for name, value in given.items():
         if not name.upper().startswith(prefix):
             continue

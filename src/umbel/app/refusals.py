@@ -23,7 +23,6 @@ REFUSED = {
     "events": _EVENTS,
     "Beat": _BEAT,
     "add_periodic_task": _BEAT,
-    "loader": "use app.import_modules() and the settings imports and include",
     "setup_security": "signed messages are not built yet; keep the broker to yourself (TLS, ACLs)",
     "WorkController": "start workers with app.worker_main() or `umbel worker`",
     "Worker": "start workers with app.worker_main() or `umbel worker`",

@@ -68,6 +68,11 @@ def _change_directory(context: click.Context, parameter: click.Parameter, value:
     return os.getcwd() if value else None
 
 
+def _skip_checks(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["CELERY_SKIP_CHECKS"] = "true"
+
+
 @click.group(
     cls=Root,
     invoke_without_command=True,
@@ -96,7 +101,14 @@ def _change_directory(context: click.Context, parameter: click.Parameter, value:
 @click.option("-C", "--no-color", envvar="NO_COLOR", is_flag=True, default=None, help="No colours.")
 @click.option("-q", "--quiet", is_flag=True, help="No banner.")
 @click.option("--version", is_flag=True, help="Show the version and exit.")
-@click.option("--skip-checks", is_flag=True, hidden=True, expose_value=False)
+@click.option(
+    "--skip-checks",
+    envvar="SKIP_CHECKS",
+    is_flag=True,
+    expose_value=False,
+    callback=_skip_checks,
+    help="Do not run Django's checks at the start of a worker.",
+)
 @click.option(
     "--loader", cls=RefusedOption, instead="give the app with -A, settings with --config."
 )

@@ -42,6 +42,10 @@ MODULES = {
     "celery.contrib.abortable": """
         umbel.compat.abortable: ABORTED AbortableAsyncResult AbortableTask
     """,
+    "celery.contrib.django": "",
+    "celery.contrib.django.task": "umbel.app.django: DjangoTask",
+    "celery.fixups": "",
+    "celery.fixups.django": "umbel.app.django: DjangoFixup fixup",
     "celery.exceptions": """
         umbel.model.errors: AlreadyRegistered AlwaysEagerIgnored BackendError
             BackendGetMetaError BackendStoreError CDeprecationWarning
@@ -57,6 +61,7 @@ MODULES = {
         umbel.app.proxy: Proxy
         umbel.compat.toolbox: try_import
     """,
+    "celery.registry": "umbel.compat.seams: tasks",
     "celery.result": """
         umbel.results.handle: AsyncResult
         umbel.results.eager: EagerResult
@@ -77,15 +82,15 @@ MODULES = {
             eventlet_pool_started
     """,
     "celery.states": """
-        umbel.model.states: EXCEPTION_STATES FAILURE IGNORED PENDING PROPAGATE_STATES
+        umbel.model.states: ALL_STATES EXCEPTION_STATES FAILURE IGNORED PENDING PROPAGATE_STATES
             READY_STATES RECEIVED REJECTED RETRY REVOKED STARTED SUCCESS UNREADY_STATES
             precedence state
     """,
     "celery.utils": """
         functools: cached_property memoize=cache
         umbel: uuid gen_unique_id=uuid
-        umbel.compat.toolbox: chunks get_cls_by_name=symbol_by_name import_from_cwd
-            instantiate nodename nodesplit noop
+        umbel.compat.toolbox: chunks get_cls_by_name=symbol_by_name get_full_cls_name=qualname
+            import_from_cwd instantiate nodename nodesplit noop
     """,
     "celery.utils.dispatch": "umbel.app.signals: Signal",
     "celery.utils.functional": """
@@ -132,7 +137,7 @@ MODULES = {
         umbel: uuid
         umbel.compat.toolbox: maybe_list symbol_by_name
     """,
-    "kombu.utils.encoding": "umbel.compat.toolbox: bytes_to_str safe_str str_to_bytes",
+    "kombu.utils.encoding": "umbel.compat.toolbox: bytes_to_str safe_repr safe_str str_to_bytes",
     "kombu.utils.functional": "umbel.compat.toolbox: dictfilter is_list maybe_list",
     "kombu.utils.imports": "umbel.compat.toolbox: symbol_by_name",
     "kombu.utils.json": "umbel.wire.json_forms: dumps loads register_type",
@@ -167,7 +172,6 @@ NOT_BUILT = {
     "celery.beat": _BEAT,
     "celery.bootsteps": _WORKER,
     "celery.concurrency": _POOLS,
-    "celery.contrib.django": "call delay() in transaction.on_commit",
     "celery.contrib.migrate": "umbel and Celery may share one Redis; no message needs to move",
     "celery.contrib.rdb": "use a debugger that attaches, or run the task with task.apply()",
     "celery.events": _EVENTS,
@@ -196,7 +200,6 @@ MISSING = {
     "celery.contrib.pytest": "use task.apply(), or task_always_eager",
     "celery.contrib.sphinx": "Sphinx documents tasks as what they are, functions",
     "celery.contrib.testing": "use task.apply(), or task_always_eager, or start `umbel worker`",
-    "celery.fixups": "Django's settings are read by config_from_object",
     "kombu.asynchronous": _TRANSPORT,
     "kombu.pidbox": _CONTROL,
 }

@@ -224,6 +224,14 @@ def safe_str(value: object, _errors: str = "replace") -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def safe_repr(value: object, _errors: str = "replace") -> str:
+    """The ``repr`` of a value, never an error."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - anybody's __repr__
+        return f"<Unrepresentable {type(value).__name__!r}: {error!r}>"
+
+
 def bytes_to_str(value: Any) -> Any:
     """Text from UTF-8; other values are given back."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
