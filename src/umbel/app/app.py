@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast, overload
 
 from umbel.app import shared, signals
 from umbel.app.archive import TaskArchive
@@ -23,6 +23,7 @@ from umbel.app.config import Settings
 from umbel.app.connections import Connections
 from umbel.app.control import Control
 from umbel.app.dead import DeadLetters
+from umbel.app.decorating import TaskDecorator
 from umbel.app.finding import import_named, import_task_modules
 from umbel.app.loader import Loader
 from umbel.app.logs import Logs
@@ -44,6 +45,8 @@ from umbel.ports import current
 from umbel.ports.engine import Pair
 from umbel.results import group as groups
 from umbel.results import handle as handles
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -274,7 +277,7 @@ class App:
             self._task_base = type("Task", (base,), facts)
         return self._task_base
 
-    def task(self, *args: Any, **options: Any) -> Any:
+    def _task(self, *args: Any, **options: Any) -> Any:
         """Make a task of a function: ``@app.task`` or ``@app.task(bind=True, ...)``."""
         if len(args) == 1 and callable(args[0]):
             return self.task_from(args[0], **options)
@@ -285,6 +288,8 @@ class App:
             return self.task_from(function, **options)
 
         return decorated
+
+    task: TaskDecorator = cast(TaskDecorator, _task)  # a method, and known by what it promises
 
     def task_from(self, function: Callable[..., Any], **options: Any) -> Any:
         """The task of a function; the one that is registered already, if there is one."""
@@ -298,6 +303,11 @@ class App:
                 logger.warning("task %s is defined more than once; the first is kept", name)
             return found
         return self.register_task(make_task(self, function, {**options, "name": name}))
+
+    @overload
+    def register_task(self, task: type[T], **options: Any) -> T: ...
+    @overload
+    def register_task(self, task: T, **options: Any) -> T: ...
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task object, such as an instance of a task class; gives it."""
@@ -386,7 +396,7 @@ class App:
         result_cls: Any = None,
         expires: Any = None,
         **options: Any,
-    ) -> handles.AsyncResult:
+    ) -> handles.AsyncResult[Any]:
         """Send a call by name, to a task that need not be known here.
 
         The task's own options are not looked at, and neither is ``task_always_eager``.
@@ -460,7 +470,7 @@ class App:
         """Where results are kept."""
         return self.archive
 
-    def AsyncResult(self, id: str, *args: Any, **kwargs: Any) -> handles.AsyncResult:  # noqa: A002, N802
+    def AsyncResult(self, id: str, *args: Any, **kwargs: Any) -> handles.AsyncResult[Any]:  # noqa: A002, N802
         """The result of a task, by its id."""
         kwargs.setdefault("app", self)
         return handles.AsyncResult(id, *args, **kwargs)
@@ -470,7 +480,7 @@ class App:
         """The class of group results, for this app."""
         return _OfApp(groups.GroupResult, self)
 
-    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> groups.ResultSet:  # noqa: N802
+    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> groups.ResultSet[Any]:  # noqa: N802
         """Results that are waited for as one."""
         kwargs.setdefault("app", self)
         return groups.ResultSet(results, **kwargs)

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from umbel.app.decorating import TaskDecorator
 from umbel.app.proxy import Proxy
 from umbel.app.registry import task_name
 from umbel.ports.current import current_app
@@ -18,7 +19,7 @@ _makers: list[Callable[[Any], Any]] = []
 _apps: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def shared_task(*args: Any, **options: Any) -> Any:
+def _shared_task(*args: Any, **options: Any) -> Any:
     """Make a task for every app, with the options of ``app.task``."""
 
     def decorated(function: Callable[..., Any]) -> Any:
@@ -44,6 +45,10 @@ def shared_task(*args: Any, **options: Any) -> Any:
     if args:
         raise TypeError(f"@shared_task() takes options by name, got {args!r}")
     return decorated
+
+
+# The checks of the decorator's use are in its type.
+shared_task: TaskDecorator = _shared_task
 
 
 def announce(app: Any) -> None:

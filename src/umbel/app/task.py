@@ -9,18 +9,30 @@ https://docs.celeryq.dev/en/stable/reference/celery.app.task.html
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from umbel.app import steering
 from umbel.app.arguments import Check, check_of
 from umbel.app.sending import call_of
+from umbel.canvas import batches
+from umbel.canvas.signature import Signature, signature
 from umbel.model.call import Call
 from umbel.model.errors import MaxRetriesExceededError, OperationalError
+from umbel.model.generics import P, R_co
 from umbel.model.request import Request, running
 from umbel.ports.current import current_app
+from umbel.results.eager import EagerResult
 from umbel.results.handle import AsyncResult
+
+# Of a task's own arguments, where a type checker is to look at less, or more, than all of them.
+R = TypeVar("R")
+Rest = ParamSpec("Rest")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 _SEQUENCES = (tuple, list)
 _TAKES_ANY_NUMBER = 0x04  # inspect.CO_VARARGS; importing inspect costs 8 ms
@@ -49,8 +61,12 @@ class _AppOf:
         task._app = app
 
 
-class Task:
-    """The base of all tasks: subclass it, override its hooks, name the subclass in ``base=``."""
+class Task(Generic[P, R_co]):
+    """The base of all tasks: subclass it, override its hooks, name the subclass in ``base=``.
+
+    For type checkers it is generic in what it is called with and what it returns, as
+    ``Task[[int, str], bool]``; a bare ``Task`` is called with anything and returns anything.
+    """
 
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
@@ -105,11 +121,11 @@ class Task:
 
     # - What users write
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The body of the task."""
         raise NotImplementedError("a task class must define run()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run it here, as a function."""
         stack = running.get()
         top = stack[-1] if stack else None
@@ -168,9 +184,51 @@ class Task:
 
     # - Sending
 
-    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R_co]:
         """Send it: ``apply_async`` with the arguments as they would stand in a call."""
         return self.apply_async(args, kwargs)
+
+    # A tuple of arguments is checked as far as the language can count: up to four of them, and
+    # where no keyword arguments stand beside it. What any overload says of ``self`` is that the
+    # task can be called so.
+    @overload
+    def apply_async(
+        self: Callable[[], R], args: tuple[()] | None = None, kwargs: None = None, **options: Any
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self: Callable[[A], R], args: tuple[A], kwargs: None = None, **options: Any
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self: Callable[[A, B], R], args: tuple[A, B], kwargs: None = None, **options: Any
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self: Callable[[A, B, C], R], args: tuple[A, B, C], kwargs: None = None, **options: Any
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self: Callable[[A, B, C, D], R],
+        args: tuple[A, B, C, D],
+        kwargs: None = None,
+        **options: Any,
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self,
+        args: list[Any] | tuple[Any, Any, Any, Any, Any, *tuple[Any, ...]],
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult[R_co]: ...
+    @overload
+    def apply_async(
+        self, args: Sequence[Any] | None, kwargs: Mapping[str, Any], **options: Any
+    ) -> AsyncResult[R_co]: ...
+    @overload
+    def apply_async(
+        self, args: Sequence[Any] | None = None, *, kwargs: Mapping[str, Any], **options: Any
+    ) -> AsyncResult[R_co]: ...
 
     def apply_async(
         self,
@@ -182,7 +240,7 @@ class Task:
         link_error: Any = None,
         shadow: str | None = None,
         **options: Any,
-    ) -> AsyncResult:
+    ) -> AsyncResult[Any]:
         """Send it, with options: ``countdown``, ``eta``, ``expires``, ``queue``, ``priority``...
 
         Returns when the broker has it. Raises ``TypeError`` where the arguments do not fit the
@@ -273,7 +331,7 @@ class Task:
         loglevel: Any = None,
         headers: Any = None,
         **options: Any,
-    ) -> Any:
+    ) -> EagerResult[R_co]:
         """Run it here, as a worker would, and give an ``EagerResult``."""
         # Not at the top: who only sends does not run.
         from umbel.app.eager import apply, eager_request
@@ -293,40 +351,52 @@ class Task:
 
     # - Signatures
 
-    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Any:
+    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature[R_co]:
         """A signature of this task: ``signature((2, 2), countdown=10)``."""
-        from umbel.canvas.signature import signature
-
         starkwargs.setdefault("app", self.app)
         return signature(self, args, *starargs, **starkwargs)
 
     subtask = signature
 
+    # What a partial call is given are the last arguments: those before come with the call.
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R_co]: ...
+    @overload
+    def s(
+        self: Callable[Concatenate[Any, Rest], R], *args: Rest.args, **kwargs: Rest.kwargs
+    ) -> Signature[R]: ...
+    @overload
+    def s(
+        self: Callable[Concatenate[Any, Any, Rest], R], *args: Rest.args, **kwargs: Rest.kwargs
+    ) -> Signature[R]: ...
+    @overload
+    def s(
+        self: Callable[Concatenate[Any, Any, Any, Rest], R],
+        *args: Rest.args,
+        **kwargs: Rest.kwargs,
+    ) -> Signature[R]: ...
+    @overload
+    def s(self, **kwargs: Any) -> Signature[R_co]: ...
+
     def s(self, *args: Any, **kwargs: Any) -> Any:
         """A signature with these arguments."""
         return self.signature(args, kwargs)
 
-    def si(self, *args: Any, **kwargs: Any) -> Any:
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R_co]:
         """A signature that takes no further arguments."""
         return self.signature(args, kwargs, immutable=True)
 
-    def map(self, it: Iterable[Any]) -> Any:
+    def map(self, it: Iterable[Any]) -> batches.xmap[R_co]:
         """A signature that runs the task for each item, in one task."""
-        from umbel.canvas.batches import xmap
+        return batches.xmap(self, it, app=self.app)
 
-        return xmap(self, it, app=self.app)
-
-    def starmap(self, it: Iterable[Any]) -> Any:
+    def starmap(self, it: Iterable[Any]) -> batches.xstarmap[R_co]:
         """The same, with each item as the task's arguments."""
-        from umbel.canvas.batches import xstarmap
+        return batches.xstarmap(self, it, app=self.app)
 
-        return xstarmap(self, it, app=self.app)
-
-    def chunks(self, it: Iterable[Any], n: int) -> Any:
+    def chunks(self, it: Iterable[Any], n: int) -> batches.chunks[R_co]:
         """Signatures that run the task for ``n`` items each."""
-        from umbel.canvas.batches import chunks
-
-        return chunks(self, it, n, app=self.app)
+        return batches.chunks(self, it, n, app=self.app)
 
     # - Inside a running task
 
@@ -429,7 +499,7 @@ class Task:
         """Where its results are kept."""
         return self.app.backend
 
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R_co]:  # noqa: N802 - Celery's
         """The result of a call of this task, by id."""
         kwargs.setdefault("app", self.app)
         return AsyncResult(task_id, task_name=self.name, **kwargs)

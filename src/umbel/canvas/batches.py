@@ -7,17 +7,19 @@ the task for each item and give the list. ``chunks`` is a group of such messages
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic
 
 from umbel.canvas.composite import Composite
 from umbel.canvas.group import group
 from umbel.canvas.shapes import slices
 from umbel.canvas.signature import Signature, maybe_signature
 from umbel.canvas.streams import sequence_of
+from umbel.model.generics import R_co
 from umbel.ports.sender import Sender
+from umbel.results.group import GroupResult
 
 
-class _Batch(Signature):
+class _Batch(Signature[list[R_co]], Generic[R_co]):
     _task_name = ""
 
     @classmethod
@@ -46,7 +48,7 @@ class _Batch(Signature):
 
 
 @Signature.register_type("celery.map")
-class xmap(_Batch):  # noqa: N801 - Celery's name
+class xmap(_Batch[R_co]):  # noqa: N801 - Celery's name
     """``task.map(items)``: the list of ``task(item)``, made by one message."""
 
     _task_name = "celery.map"
@@ -57,7 +59,7 @@ class xmap(_Batch):  # noqa: N801 - Celery's name
 
 
 @Signature.register_type("celery.starmap")
-class xstarmap(_Batch):  # noqa: N801 - Celery's name
+class xstarmap(_Batch[R_co]):  # noqa: N801 - Celery's name
     """``task.starmap(items)``: the list of ``task(*item)``, made by one message."""
 
     _task_name = "celery.starmap"
@@ -68,7 +70,7 @@ class xstarmap(_Batch):  # noqa: N801 - Celery's name
 
 
 @Signature.register_type("celery.chunks")
-class chunks(Composite):  # noqa: N801 - Celery's name
+class chunks(Composite[list[list[R_co]]], Generic[R_co]):  # noqa: N801 - Celery's name
     """``task.chunks(items, n)``: ``task(*item)`` for each, ``n`` to a message."""
 
     def __init__(
@@ -94,7 +96,7 @@ class chunks(Composite):  # noqa: N801 - Celery's name
             maybe_signature(kwargs["task"], app), kwargs["it"], kwargs["n"], app, **d["options"]
         )
 
-    def group(self) -> group:
+    def group(self) -> group[list[R_co]]:
         """The group that this stands for: a ``starmap`` for each chunk."""
         task, it, n = (self["kwargs"][name] for name in ("task", "it", "n"))
         return group(
@@ -103,26 +105,28 @@ class chunks(Composite):  # noqa: N801 - Celery's name
             **self["options"],
         )
 
-    def __call__(self, **options: Any) -> Any:
+    def __call__(  # type: ignore[override]  # as for a group
+        self, **options: Any
+    ) -> GroupResult[list[R_co]]:
         """Send it."""
         return self.apply_async(**options)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]  # as for a group
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> GroupResult[list[R_co]]:
         """Send the group of chunks."""
         return self.group().apply_async(args, kwargs, **options)
 
-    def apply(
+    def apply(  # type: ignore[override]  # as for a group
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> GroupResult[list[R_co]]:
         """Run the group of chunks here and now."""
         return self.group().apply(args, kwargs, **options)
 

@@ -5,30 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, Self
+from typing import Any, Self, cast, overload
 
 from umbel.canvas.composite import Composite, signatures_of
 from umbel.canvas.shapes import spread, steps_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
+from umbel.model.generics import R_co
 from umbel.ports.sender import Sender
+from umbel.results.handle import AsyncResult
 
 # Options of a chain that are meant for one step, not for each.
 _OF_ENDS = ("task_id", "group_id", "group_index", "link")
 
 
 @Signature.register_type("chain")
-class chain(Composite):  # noqa: N801 - Celery's name
+class chain(Composite[R_co]):  # noqa: N801 - Celery's name
     """``chain(a, b, c)``, also ``chain([a, b])`` and ``chain(a | b)``: the same as ``a | b | c``.
 
     Where ``|`` gives a chord (``chain(group(...), task)``), so does this.
     """
 
-    def __new__(cls, *tasks: Any, **_options: Any) -> Any:
+    def __new__(cls, *tasks: Any, **_options: Any) -> Self:
         listed = _given(tasks)
         if cls is chain and len(listed) > 1:
-            return reduce(or_, (_checked(task) for task in listed))
+            # Not always a chain, but always a signature.
+            return cast(Self, reduce(or_, (_checked(task) for task in listed)))
         return super().__new__(cls)
+
+    # A type checker can tell the last of several apart only by counting.
+    @overload
+    def __init__(self, last: Signature[R_co], /) -> None: ...
+    @overload
+    def __init__(self, a: Signature, last: Signature[R_co], /) -> None: ...
+    @overload
+    def __init__(self, a: Signature, b: Signature, last: Signature[R_co], /) -> None: ...
+    @overload
+    def __init__(
+        self, a: Signature, b: Signature, c: Signature, last: Signature[R_co], /
+    ) -> None: ...
+    @overload
+    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None: ...
 
     def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
         if not self:
@@ -86,7 +103,9 @@ class chain(Composite):  # noqa: N801 - Celery's name
             step.extend_list_option("link_error", self["options"].get("link_error"))
         return steps
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(  # type: ignore[override]  # to call a chain is to send it
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncResult[R_co] | None:
         """Send it."""
         return self.apply_async(args, kwargs) if self.tasks else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from umbel.canvas.chain import chain
 from umbel.canvas.composite import Composite, signatures_of
@@ -13,15 +13,28 @@ from umbel.canvas.shapes import as_one_part, header_of, listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.canvas.streams import Stream, sequence_of
+from umbel.model.generics import R_co
 from umbel.ports.sender import Sender
+from umbel.results.handle import AsyncResult
+
+R = TypeVar("R")
 
 
 @Signature.register_type("chord")
-class chord(Composite):  # noqa: N801 - Celery's name
+class chord(Composite[R_co]):  # noqa: N801 - Celery's name
     """``chord(header, body)`` or ``chord(header)(body)``.
 
     A member of the header that fails fails the body with a ``ChordError`` that names the member.
     """
+
+    @overload
+    def __init__(
+        self, header: Any, body: Signature[R_co], task: str = "celery.chord", **options: Any
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, header: Any, body: Any = None, task: str = "celery.chord", **options: Any
+    ) -> None: ...
 
     def __init__(
         self,
@@ -85,6 +98,13 @@ class chord(Composite):  # noqa: N801 - Celery's name
             self._app = self.body._app
         return self._first_app(header_of(self)[0])
 
+    @overload  # type: ignore[override]  # to call a chord is to send it
+    def __call__(self, body: None = None, **options: Any) -> AsyncResult[R_co]: ...
+    @overload
+    def __call__(self, body: Signature[R], **options: Any) -> AsyncResult[R]: ...
+    @overload
+    def __call__(self, body: Mapping[str, Any], **options: Any) -> AsyncResult[Any]: ...
+
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Send it, with this body where one is given."""
         return self.apply_async((), {"body": body} if body is not None else {}, **options)
@@ -99,7 +119,7 @@ class chord(Composite):  # noqa: N801 - Celery's name
         kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> AsyncResult[R_co]:
         """Send the header. Gives the result of the body, whose ``parent`` is the header's."""
         kwargs = dict(kwargs or ())
         body = kwargs.pop("body", None)

@@ -13,12 +13,14 @@ from umbel.canvas.signature import Signature, maybe_signature
 from umbel.canvas.streams import Stream
 from umbel.canvas.unrolling import Item, unroll
 from umbel.model.call import Call, SignatureDict
+from umbel.model.generics import R_co
 from umbel.model.request import Request, running
 from umbel.ports.sender import Sender
+from umbel.results.handle import AsyncResult
 from umbel.results.tuples import result_from_tuple
 
 
-class Composite(Signature):
+class Composite(Signature[R_co]):
     """A signature that stands for several."""
 
     def apply_async(
@@ -27,12 +29,13 @@ class Composite(Signature):
         kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> AsyncResult[R_co]:
         """Send it. The arguments go to whatever runs first, before its own."""
         app = self.app
         if getattr(app.conf, "task_always_eager", False):
             return self.apply(args, kwargs, **options)
-        return start(app, self, args or (), kwargs or {}, options)
+        sent: AsyncResult[R_co] = start(app, self, args or (), kwargs or {}, options)
+        return sent
 
     def _given(self, args: Sequence[Any] | None) -> Sequence[Any]:
         """The arguments of a call before its own, unless it is immutable."""

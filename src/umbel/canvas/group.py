@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Generic, Self, cast, overload
 
 from umbel.canvas.composite import Composite, signatures_of
 from umbel.canvas.shapes import listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.canvas.streams import Stream, sequence_of
+from umbel.model.generics import R_co
 from umbel.ports.sender import Sender
 from umbel.results.group import GroupResult
 
 
 @Signature.register_type("group")
-class group(Composite):  # noqa: N801 - Celery's name
+class group(Composite[list[R_co]], Generic[R_co]):  # noqa: N801 - Celery's name
     """``group(a, b)``, ``group([a, b])``, ``group(add.s(i, i) for i in range(n))``.
 
     A generator is read while its members are sent. A group directly inside of a group is
     flattened when it is sent.
     """
+
+    @overload
+    def __init__(
+        self, tasks: Iterable[Signature[R_co]], /, *, app: Sender | None = None
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, *tasks: Signature[R_co], app: Sender | None = None, **options: Any
+    ) -> None: ...
+    @overload
+    def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None: ...
 
     def __init__(self, *tasks: Any, app: Sender | None = None, **options: Any) -> None:
         given: Any = tasks
@@ -60,33 +72,41 @@ class group(Composite):  # noqa: N801 - Celery's name
         """Its app, else that of its first member, else the current one."""
         return self._first_app(self.tasks)
 
-    def __call__(self, *partial_args: Any, **options: Any) -> Any:
+    def __call__(  # type: ignore[override]  # to call a group is to send it
+        self, *partial_args: Any, **options: Any
+    ) -> GroupResult[R_co]:
         """Send it."""
         return self.apply_async(partial_args, **options)
+
+    def delay(  # type: ignore[override]  # what it gives is no kind of AsyncResult in Celery
+        self, *partial_args: Any, **partial_kwargs: Any
+    ) -> GroupResult[R_co]:
+        """Send it. The arguments are put before those of each member."""
+        return self.apply_async(partial_args, partial_kwargs)
 
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]  # as delay
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> GroupResult[R_co]:
         """Send all members, with ``options`` laid over theirs; gives a ``GroupResult``."""
         if options.get("link") is not None:
             raise TypeError("Cannot add link to group: use a chord")
         if options.get("link_error") is not None:
             raise TypeError("Cannot add link to group: do that on individual tasks")
-        return super().apply_async(args, kwargs, **options)
+        return cast(GroupResult[R_co], super().apply_async(args, kwargs, **options))
 
-    def apply(
+    def apply(  # type: ignore[override]  # as delay
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> GroupResult[R_co]:
         """Run the members here and now, in order."""
         app = self.app
         merged = {**self["options"], **options}

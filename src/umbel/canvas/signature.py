@@ -12,16 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from umbel.canvas.freezing import freeze as freeze_ids
 from umbel.canvas.freezing import laid_over
 from umbel.canvas.shapes import listed
 from umbel.canvas.stamping import StampingVisitor, stamps_of
 from umbel.model.errors import NotRegistered
+from umbel.model.generics import R_co
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
+from umbel.results.eager import EagerResult
+from umbel.results.handle import AsyncResult
 from umbel.results.tuples import result_from_tuple
+
+R = TypeVar("R")
+S = TypeVar("S")
 
 
 def reprcall(name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
@@ -38,21 +44,24 @@ def shortened(task: str, text: str) -> str:
     return before + found + after.replace(module, "")
 
 
-class Signature(dict[str, Any]):
-    """A task with some of its arguments and options, to be called later or by somebody else."""
+class Signature(dict[str, Any], Generic[R_co]):
+    """A task with some of its arguments and options, to be called later or by somebody else.
+
+    For type checkers it is generic in what the task returns.
+    """
 
     # From ``subtask_type``, or the task's name, to the class that ``from_dict`` makes.
-    TYPES: ClassVar[dict[str, type[Signature]]] = {}
+    TYPES: ClassVar[dict[str, type[Signature[Any]]]] = {}
 
     _app: Any = None
     _type: Any = None
 
     @classmethod
-    def register_type(cls, name: str | None = None) -> Callable[[type[Any]], type[Any]]:
+    def register_type(cls, name: str | None = None) -> Callable[[type[S]], type[S]]:
         """A decorator: signatures of this ``subtask_type`` are of the decorated class."""
 
-        def register(subclass: type[Any]) -> type[Any]:
-            cls.TYPES[name or subclass.__name__] = subclass
+        def register(subclass: type[S]) -> type[S]:
+            cls.TYPES[name or subclass.__name__] = cast(Any, subclass)
             return subclass
 
         return register
@@ -194,12 +203,13 @@ class Signature(dict[str, Any]):
 
     # -- running
 
-    def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
+    def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> R_co:
         """Run the task here and now, as a function."""
         args, kwargs, _ = self._merge(partial_args, partial_kwargs)
-        return self.type(*args, **kwargs)
+        value: R_co = self.type(*args, **kwargs)
+        return value
 
-    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
+    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> AsyncResult[R_co]:
         """Send it. The arguments are put before those that it has."""
         return self.apply_async(partial_args, partial_kwargs)
 
@@ -209,7 +219,7 @@ class Signature(dict[str, Any]):
         kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> AsyncResult[R_co]:
         """Send it, with more arguments (put before its own) and options (laid over its own)."""
         if args or kwargs or options:
             args, kwargs, options = self._merge(args, kwargs, options)
@@ -219,20 +229,25 @@ class Signature(dict[str, Any]):
         if task is None:
             task = self.app.tasks.get(self["task"])
             if task is None:
-                return self.app.send_task(self["task"], args, kwargs, **options)
-        return task.apply_async(args, kwargs, **options)
+                by_name: AsyncResult[R_co] = self.app.send_task(
+                    self["task"], args, kwargs, **options
+                )
+                return by_name
+        sent: AsyncResult[R_co] = task.apply_async(args, kwargs, **options)
+        return sent
 
     def apply(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> EagerResult[R_co]:
         """Run it here and now; gives an ``EagerResult``."""
         args, kwargs, options = self._merge(args, kwargs, options)
-        return self.type.apply(args, kwargs, **options)
+        ran: EagerResult[R_co] = self.type.apply(args, kwargs, **options)
+        return ran
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> R_co:
         """``~sig``: send it and wait for its value."""
         return self.apply_async().get()
 
@@ -311,7 +326,7 @@ class Signature(dict[str, Any]):
         root_id: str | None = None,
         parent_id: str | None = None,
         group_index: int | None = None,
-    ) -> Any:
+    ) -> AsyncResult[R_co]:
         """Fix the ids of all of it, and give the result that it will have."""
         place = {
             "task_id": _id,
@@ -324,7 +339,8 @@ class Signature(dict[str, Any]):
         over = {name: value for name, value in place.items() if value is not None}
         data, (tail, _) = freeze_ids(self, over, self.app.new_id)
         self._take(data)
-        return result_from_tuple(tail, self.app)
+        result: AsyncResult[R_co] = result_from_tuple(tail, self.app)
+        return result
 
     _freeze = freeze
 
@@ -371,6 +387,11 @@ class Signature(dict[str, Any]):
             found.extend(maybe_signature(link, self._app).flatten_links())
         return found
 
+    @overload  # type: ignore[override]  # a dictionary's | joins dictionaries
+    def __or__(self, other: Signature[R]) -> Signature[R]: ...
+    @overload
+    def __or__(self, other: Mapping[str, Any]) -> Signature[Any]: ...
+
     def __or__(self, other: Any) -> Any:
         """``a | b``: first this, then ``other`` with its result."""
         if not isinstance(other, Mapping):
@@ -380,12 +401,13 @@ class Signature(dict[str, Any]):
         return pipe(self, maybe_signature(other, self._app))
 
     # Dictionaries have these two as well, and mean something else by them.
-    __ior__ = __or__
+    __ior__ = __or__  # type: ignore[assignment]  # so do all three
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Mapping[str, Any]) -> Signature[R_co]:  # type: ignore[override]
         if not isinstance(other, Mapping):
             return NotImplemented
-        return maybe_signature(other, self._app) | self
+        joined: Signature[R_co] = maybe_signature(other, self._app) | self
+        return joined
 
     # -- stamps
 
@@ -461,7 +483,13 @@ _KEYS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature:
+@overload
+def signature(varies: Signature[R], *args: Any, **kwargs: Any) -> Signature[R]: ...
+@overload
+def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature[Any]: ...
+
+
+def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature[Any]:
     """A signature of a task, its name, a dictionary, or another signature (which is copied)."""
     if isinstance(varies, Signature):
         return varies.clone()

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 from umbel.model import states
+from umbel.model.generics import R_co
 from umbel.results.handle import AsyncResult, Callback
 
 
-class EagerResult(AsyncResult):
+class EagerResult(AsyncResult[R_co]):
     """The result of a task that was run in this process, without a message."""
 
     def __init__(
@@ -43,10 +44,11 @@ class EagerResult(AsyncResult):
         disable_sync_subtasks: bool = True,
         callback: Callback | None = None,
         **_waiting: Any,
-    ) -> Any:
+    ) -> R_co:
         """What the task returned, or raise what it raised. Never waits."""
         self.maybe_throw(propagate=propagate, callback=callback)
-        return self.result
+        value: R_co = self.result
+        return value
 
     wait = get  # type: ignore[assignment]  # as above
 

@@ -8,9 +8,10 @@ subscription. Values come in the order of the members, not in that of their arri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from umbel.model import states
+from umbel.model.generics import R_co
 from umbel.ports.archive import Archive
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
@@ -22,7 +23,7 @@ OnMessage = Callable[[Mapping[str, Any]], None] | None
 OnInterval = Callable[[], None] | None
 
 
-class ResultSet:
+class ResultSet(Generic[R_co]):
     """A collection of results that is waited for as one."""
 
     def __init__(
@@ -152,7 +153,7 @@ class ResultSet:
         disable_sync_subtasks: bool = True,
         on_interval: OnInterval = None,
         progress: bool = False,
-    ) -> list[Any]:
+    ) -> list[R_co]:
         """Wait for all, and give their values in the order of the members.
 
         A member that failed raises as soon as that is known; ``propagate=False`` puts its
@@ -182,7 +183,7 @@ class ResultSet:
         on_message: OnMessage = None,
         disable_sync_subtasks: bool = True,
         on_interval: OnInterval = None,
-    ) -> list[Any]:
+    ) -> list[R_co]:
         """As ``get``; the callback is called in the order of the members, when all have ended."""
         if disable_sync_subtasks:
             assert_will_not_block()
@@ -204,7 +205,7 @@ class ResultSet:
         on_message: OnMessage = None,
         on_interval: OnInterval = None,
         disable_sync_subtasks: bool = True,
-    ) -> list[Any]:
+    ) -> list[R_co]:
         """The same as ``get``."""
         return self.get(
             timeout=timeout,
@@ -356,7 +357,7 @@ class ResultSet:
         return f"<{type(self).__name__}: [{', '.join(str(result.id) for result in self.results)}]>"
 
 
-class GroupResult(ResultSet):
+class GroupResult(ResultSet[R_co]):
     """The results of a group, with the group's id; can be saved and restored by it."""
 
     def __init__(

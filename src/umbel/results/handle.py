@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from umbel.model import states
 from umbel.model.clock import parse_iso8601
 from umbel.model.errors import IncompleteStream, NotBuiltYet, TimeoutError
+from umbel.model.generics import R_co
 from umbel.model.record import Record
 from umbel.ports.archive import Archive
 from umbel.ports.current import current_app
@@ -59,8 +60,11 @@ def tuple_of(result: Any) -> tuple[Any, Any]:
     return kept
 
 
-class AsyncResult:
-    """The state and the result of one task, by its id."""
+class AsyncResult(Generic[R_co]):
+    """The state and the result of one task, by its id.
+
+    For type checkers it is generic in what the task returns.
+    """
 
     TimeoutError = TimeoutError
 
@@ -239,7 +243,7 @@ class AsyncResult:
         EXCEPTION_STATES: frozenset[str] = states.EXCEPTION_STATES,
         PROPAGATE_STATES: frozenset[str] = states.PROPAGATE_STATES,
         progress: bool = False,
-    ) -> Any:
+    ) -> R_co:
         """Wait until the task has ended, and give what it returned.
 
         A task that failed or was revoked raises its exception here (``propagate=False`` gives it
@@ -248,7 +252,7 @@ class AsyncResult:
         Celery's and change nothing: no result is polled for.
         """
         if self.ignored:
-            return None
+            return None  # type: ignore[return-value]  # it keeps no result, whatever it returns
         if disable_sync_subtasks:
             assert_will_not_block()
         if self._cache is None:
@@ -260,7 +264,8 @@ class AsyncResult:
                 progress=progress,
             )
         self.maybe_throw(propagate=propagate, callback=callback)
-        return self.result
+        value: R_co = self.result
+        return value
 
     wait = get
 
