@@ -7,7 +7,8 @@ decorator gives is a stand-in for the current app's task.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from umbel.app.decorating import TaskDecorator
@@ -15,7 +16,8 @@ from umbel.app.proxy import Proxy
 from umbel.app.registry import task_name
 from umbel.ports.current import current_app
 
-_makers: list[Callable[[Any], Any]] = []
+# With whether the task is a function's local one, which does not outlive a test.
+_makers: list[tuple[Callable[[Any], Any], bool]] = []
 _apps: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -26,7 +28,7 @@ def _shared_task(*args: Any, **options: Any) -> Any:
         def make(app: Any) -> Any:
             return app.task_from(function, **options)
 
-        _makers.append(make)
+        _makers.append((make, "<locals>" in getattr(function, "__qualname__", "")))
         for app in list(_apps):
             if app.finalized:
                 make(app)
@@ -51,6 +53,19 @@ def _shared_task(*args: Any, **options: Any) -> Any:
 shared_task: TaskDecorator = _shared_task
 
 
+@contextmanager
+def forgotten_after() -> Iterator[None]:
+    """Forget at the end what local shared tasks were defined in the block: for tests.
+
+    Those of modules stay, for a module that one test has imported is not read again for the next.
+    """
+    before = len(_makers)
+    try:
+        yield
+    finally:
+        _makers[before:] = [maker for maker in _makers[before:] if not maker[1]]
+
+
 def announce(app: Any) -> None:
     """Let an app know of shared tasks that are still to come."""
     _apps.add(app)
@@ -58,5 +73,5 @@ def announce(app: Any) -> None:
 
 def make_all(app: Any) -> None:
     """Make the shared tasks of an app that is being finalized."""
-    for make in list(_makers):
+    for make, _ in list(_makers):
         make(app)

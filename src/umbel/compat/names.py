@@ -44,6 +44,22 @@ MODULES = {
     """,
     "celery.contrib.django": "",
     "celery.contrib.django.task": "umbel.app.django: DjangoTask",
+    "celery.contrib.pytest": """
+        umbel.testing.plugin: celery_app celery_class_tasks celery_config celery_enable_logging
+            celery_includes celery_parameters celery_session_app celery_session_worker
+            celery_worker celery_worker_parameters celery_worker_pool depends_on_current_app
+            pytest_configure use_celery_app_trap
+    """,
+    "celery.contrib.testing": "",
+    "celery.contrib.testing.app": """
+        umbel.testing.apps: DEFAULT_TEST_CONFIG TestApp Trap UnitLogging set_trap
+            setup_default_app
+    """,
+    "celery.contrib.testing.tasks": "umbel.testing.tasks: ping",
+    "celery.contrib.testing.worker": """
+        umbel.testing.worker: TestWorkController=TestWorker setup_app_for_worker start_worker
+            test_worker_started test_worker_starting test_worker_stopped
+    """,
     "celery.fixups": "",
     "celery.fixups.django": "umbel.app.django: DjangoFixup fixup",
     "celery.exceptions": """
@@ -197,9 +213,9 @@ NOT_BUILT_NAMES = {
 MISSING = {
     "celery.app.trace": "tasks are run by umbel.app.execution; use signals to follow them",
     "celery.bin": "commands of your own are not built yet; use a console script of your package",
-    "celery.contrib.pytest": "use task.apply(), or task_always_eager",
     "celery.contrib.sphinx": "Sphinx documents tasks as what they are, functions",
-    "celery.contrib.testing": "use task.apply(), or task_always_eager, or start `umbel worker`",
+    "celery.contrib.testing.manager": "wait for results with ResultSet.get(timeout=)",
+    "celery.contrib.testing.mocks": "use memory:// and `start_worker` instead of mocks",
     "kombu.asynchronous": _TRANSPORT,
     "kombu.pidbox": _CONTROL,
 }

@@ -18,6 +18,8 @@ from umbel.ports.store import Store
 _REDIS = "umbel.engines.redis"
 _ENGINES = {
     "memory": "umbel.engines.memory",
+    # Celery's name for results in the process, which tests written for it give.
+    "cache+memory": "umbel.engines.memory",
     "sqlite": "umbel.engines.sqlite",
     "redis": _REDIS,
     "rediss": _REDIS,

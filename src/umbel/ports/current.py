@@ -41,6 +41,19 @@ def current_app() -> Any:
     return default_app()
 
 
+def chosen() -> tuple[Any, Any]:
+    """(the current app of this thread, the default one); None where there is none yet."""
+    return getattr(_thread, "app", None), _default_app
+
+
+def swap(app: Any, default: Any) -> tuple[Any, Any]:
+    """Set both, None for none, and give what they were: for tests, which put them back."""
+    before = chosen()
+    set_current_app(app)
+    set_default_app(default)
+    return before
+
+
 def default_app() -> Any:
     """The default app, made where there is none."""
     global _default_app

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,10 +32,18 @@ STOP_S = 30.0
 
 @contextmanager
 def running_worker(
-    app: App, *, pool: str = "solo", threads: int = 1, queues: str | None = None
+    app: App,
+    *,
+    pool: str = "solo",
+    threads: int = 1,
+    queues: str | Sequence[str] | None = None,
+    exclude_queues: str | Sequence[str] | None = None,
+    node: str | None = None,
+    stop_s: float = STOP_S,
 ) -> Iterator[None]:
     """Run a worker for ``app`` while the block runs; ``pool`` is ``solo`` or ``threads``.
 
+    ``node`` is its name; ``stop_s`` is how long it may take to stop, in seconds.
     Stops warm: what runs at the end of the block is finished. Raises what the worker ended with.
     """
     if pool not in ("solo", "threads"):
@@ -48,11 +56,11 @@ def running_worker(
     slot = LocalSlot(on_ready=ready.set, on_due=tending.note_due)
     options = ChildOptions(
         worker=f"test@{hostname()}#{os.urandom(3).hex()}",
-        hostname=f"test@{hostname()}",
+        hostname=node or f"test@{hostname()}",
         number=0,
         pool=pool,
         threads=threads if pool == "threads" else 1,
-        queues=tuple(app.routing.consumed_queues(queues)),
+        queues=tuple(app.routing.consumed_queues(queues, exclude_queues)),
         lease_s=conf.worker_lease_seconds,
     )
     child = Child(app, options, slot)
@@ -75,12 +83,12 @@ def running_worker(
         yield
     finally:
         child.stop()
-        loop.join(STOP_S)
+        loop.join(stop_s)
         tending.stop()
     if failures:
         raise failures[0]
     if loop.is_alive():
-        raise TimeoutError(f"the worker did not stop within {STOP_S} s; a task still runs")
+        raise TimeoutError(f"the worker did not stop within {stop_s} s; a task still runs")
 
 
 class _Tending:
