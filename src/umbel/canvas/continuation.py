@@ -103,7 +103,7 @@ def after(
         case Succeeded():
             if not (
                 request.callbacks
-                or request.chain
+                or request.unread_chain
                 or request.chord
                 or request.added_sends
                 or request.added_growth
@@ -147,7 +147,8 @@ def _after_success(
 ) -> Steps:
     sends: list[Item] = list(request.added_sends or ())
     children: list[Node] = []
-    if request.callbacks or request.chain:
+    chain = request.unread_chain
+    if request.callbacks or chain:
         over = _inherited(request, priority)
         unroller = Unroller(new_id, request.root_id or request.id, request.id)
         callbacks = listed(request.callbacks)
@@ -157,9 +158,11 @@ def _after_success(
             callbacks = [*groups, _as_group(others)] if others else groups
         for sig in callbacks:
             _add(children, unroller.collect(sig, (value,), sends, over))
-        if request.chain:
-            *later, following = request.chain
-            over = {**over, "chain": later} if later else over
+        if chain:
+            later, following = chain[:-1], chain[-1]
+            if later:
+                # A task hands the rest on as it is; what is unrolled writes it into signatures.
+                over = {**over, "chain": later if kind_of(following) == "task" else [*later]}
             _add(children, unroller.collect(following, (value,), sends, over))
     return Steps(
         sends=tuple(sends),

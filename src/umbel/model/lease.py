@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from umbel.model.message import Body
+
 
 class Lease(NamedTuple):
     """One message, claimed."""
@@ -19,6 +21,7 @@ class Lease(NamedTuple):
     deliveries: int = 0  # earlier runs that ended with the death of their process, counted
     redelivered: bool = False  # it was leased before, counted or not
     verdict: bytes | None = None  # an outcome that somebody else decided: settle it, do not run it
+    body: Body | None = None  # of a message that this process has just sent
 
 
 class Loss(NamedTuple):

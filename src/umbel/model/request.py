@@ -10,11 +10,11 @@ see their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from umbel.model.call import Call
+from umbel.model.call import Call, SignatureDict
 from umbel.model.join import JoinGrowth, JoinOpening
 
 
@@ -51,7 +51,6 @@ class Request:
     # What stands in the body beside the arguments.
     callbacks: Any = None
     errbacks: Any = None
-    chain: Any = None  # remaining steps, reversed: the next one is the last
     chord: Any = None
     # What this process adds.
     hostname: str | None = None
@@ -86,6 +85,24 @@ class Request:
         return f"<Context: {self.__dict__!r}>"
 
     @property
+    def chain(self) -> Any:
+        """Remaining steps, reversed: the next one is the last. A list that the task may change."""
+        steps = self.__dict__.get("chain")
+        if steps is None or type(steps) is list:
+            return steps
+        steps = self.__dict__["chain"] = list(steps)
+        return steps
+
+    @chain.setter
+    def chain(self, steps: Any) -> None:
+        self.__dict__["chain"] = steps
+
+    @property
+    def unread_chain(self) -> Sequence[SignatureDict] | None:
+        """The same for who only hands it on; as it was read, perhaps not decoded."""
+        return self.__dict__.get("chain")
+
+    @property
     def children(self) -> list[Any]:
         """Results of what this attempt has sent, in order."""
         if self._children is None:
@@ -108,7 +125,7 @@ class Request:
             "group_index": self.group_index,
             "shadow": self.shadow,
             "chord": self.chord,
-            "chain": self.chain,
+            "chain": self.unread_chain,
             "link": self.callbacks,
             "link_error": self.errbacks,
             "expires": self.expires,

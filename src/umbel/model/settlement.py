@@ -40,3 +40,6 @@ class Settlement(NamedTuple):
     closes: tuple[JoinClosing, ...] = ()
     due: float | None = None  # unix seconds; with PARK
     cause: str = ""  # with DEAD: one line, shown by ``umbel dead``
+    # "<queue>:<delivery tag>" of a DONE message, where it is known: of two that are the same, the
+    # first to end is followed by something. An engine that isn't told finds it out by itself.
+    delivery: str = ""

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from umbel.model.call import Call
 from umbel.model.errors import EncodeError
-from umbel.model.message import Message
+from umbel.model.message import Body, Message
 from umbel.wire import json_forms, serializers
 from umbel.wire.compression import compress
 from umbel.wire.envelope import Envelope, encode
 from umbel.wire.json_forms import quoted, raw_encode
 from umbel.wire.preview import preview
+from umbel.wire.steps import Steps
 
 _NOTHING: Mapping[str, Any] = {}
 # Written by us in their places; a sender's property of such a name is ignored.
@@ -66,17 +67,21 @@ def compose(call: Call, terms: Terms, tag: str) -> Message:
     embed = {
         "callbacks": None if call.link is None else list(call.link),
         "errbacks": None if call.link_error is None else list(call.link_error),
-        "chain": None if call.chain is None else list(call.chain),
+        "chain": call.chain,
         "chord": call.chord,
     }
     headers = _headers(call, terms)
     if terms.serializer == "json":
         content_type, content_encoding = serializers.JSON, "utf-8"
         try:
-            body = raw_encode((call.args, call.kwargs, embed)).encode("ascii")
+            written = _embed(*embed.values())
+            body = f"[{raw_encode(call.args)}, {raw_encode(call.kwargs)}, {written}]".encode(
+                "ascii"
+            )
         except Exception as error:  # noqa: BLE001 - users' __json__ and the like
             raise _refused(call, error) from error
     else:
+        embed["chain"] = None if call.chain is None else list(call.chain)
         payload = (call.args, call.kwargs, _plain(embed))
         try:
             content_type, content_encoding, body = serializers.dumps(payload, terms.serializer)
@@ -170,7 +175,7 @@ def _refused(call: Call, error: BaseException) -> EncodeError:
         ("kwargs", call.kwargs),
         ("link", call.link),
         ("link_error", call.link_error),
-        ("chain", call.chain),
+        ("chain", None if call.chain is None else list(call.chain)),
         ("chord", call.chord),
     ):
         try:
@@ -241,6 +246,20 @@ def _cut(task: str, terms: Terms) -> tuple[str, ...] | None:
     return (*pieces, text)
 
 
+def _embed(ok: Any, bad: Any, chain: Any, chord: Any) -> str:
+    """What stands in a body beside the arguments."""
+    if type(chain) is Steps:
+        written = chain.text.decode("ascii")
+    else:
+        written = "null" if chain is None else raw_encode(list(chain))
+    if ok is None and bad is None and chord is None:
+        return f'{{"callbacks": null, "errbacks": null, "chain": {written}, "chord": null}}'
+    return (
+        f'{{"callbacks": {raw_encode(ok)}, "errbacks": {raw_encode(bad)}, '
+        f'"chain": {written}, "chord": {raw_encode(chord)}}}'
+    )
+
+
 class Template:
     """Composes calls of one task under one set of terms, fast.
 
@@ -264,22 +283,23 @@ class Template:
             call
         )
         try:
+            written_args = raw_encode(args) if args else "[]"
+            written_kwargs = raw_encode(kwargs) if kwargs else "{}"
             if chord is None and chain is None and ok is None and bad is None:
                 embed = _NO_EMBED
             else:
-                embed = raw_encode(
-                    {"callbacks": ok, "errbacks": bad, "chain": chain, "chord": chord}
-                )
-            body = (
-                f"[{raw_encode(args) if args else '[]'}, "
-                f"{raw_encode(kwargs) if kwargs else '{}'}, {embed}]"
-            )
+                embed = _embed(ok, bad, chain, chord)
         except Exception as error:  # noqa: BLE001 - users' __json__ and the like
             raise _refused(call, error) from error
         p = pieces
+        body = f"[{written_args}, {written_kwargs}, {embed}]".encode("ascii")
+        in_base64 = b2a_base64(body, newline=False).decode("ascii")
+        known = None
+        if type(chain) is Steps and ok is None and bad is None and chord is None:
+            known = Body(written_args, written_kwargs, chain, len(in_base64))
         quoted_id = quoted(id_)
         text = (
-            f'{p[0]}"{b2a_base64(body.encode("ascii"), newline=False).decode("ascii")}"{p[1]}'
+            f'{p[0]}"{in_base64}"{p[1]}'
             f"{quoted_id}{p[2]}{'null' if group is None else quoted(group)}"
             f"{p[3]}{'null' if group_index is None else raw_encode(group_index)}"
             f"{p[4]}{quoted(root_id) if root_id else quoted_id}"
@@ -298,4 +318,5 @@ class Template:
             terms.due,
             "" if queue else terms.exchange,
             "" if queue else terms.routing_key,
+            known,
         )

@@ -16,12 +16,14 @@ from typing import Any
 
 from umbel.model.clock import parse_iso8601
 from umbel.model.errors import ContentDisallowed, DecodeError, InvalidTaskError
+from umbel.model.message import Body
 from umbel.model.request import Request
-from umbel.wire import json_forms
+from umbel.wire import json_forms, steps
 from umbel.wire.composition import Template, Terms, compose
 from umbel.wire.compression import decompress
-from umbel.wire.envelope import Envelope, decode
-from umbel.wire.serializers import loads
+from umbel.wire.envelope import Envelope, decode, decode_around
+from umbel.wire.serializers import AS_THEY_ARE, JSON, loads
+from umbel.wire.steps import Steps
 
 __all__ = ["Template", "Terms", "compose", "payload_of", "read", "request_of"]
 
@@ -35,20 +37,37 @@ _RESERVED = frozenset(dir(Request)) - _HEADERS
 _NO_LIMITS = [None, None]
 # Longer ones, and NaN, fit into no clock.
 _LONGEST_LIMIT_S = 1e9
+# Bodies up to so many bytes are read as a whole: there is little to be saved.
+_SHORT = 700
+_CHAIN = b'"chain": [{'
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 # What an object body (protocol 1) may say that is a header in protocol 2.
 _BODY_HEADERS = ("task", "id", "group", "group_index", "retries", "eta", "expires", "timelimit")
 
 
-def read(raw: bytes, accept: Container[str]) -> tuple[Request, list[Any], dict[str, Any]]:
+def read(
+    raw: bytes, accept: Container[str], known: Body | None = None
+) -> tuple[Request, list[Any], dict[str, Any]]:
     """A message as a request, its arguments and its keyword arguments; the body is decoded.
 
-    Raises ``DecodeError`` and ``InvalidTaskError``.
+    ``known`` is what this process, which has sent it, knows of its body: of a chain of 100 steps
+    that saves a fifth of a step's time. Raises ``DecodeError`` and ``InvalidTaskError``.
     """
     json_forms.read_with_msgspec()
-    envelope = decode(raw)
+    body: Any
+    if known is not None and JSON in accept:
+        envelope = decode_around(raw, known.length)
+        body = (
+            json_forms.loads(known.args),
+            json_forms.loads(known.kwargs),
+            {"chain": known.chain},
+        )
+    else:
+        envelope = decode(raw)
+        body = _chained(envelope, accept) if len(envelope.body) > _SHORT else None
+        if body is None:
+            body = _body_of(envelope, accept)
     fields = envelope.headers
-    body = _body_of(envelope, accept)
     if type(body) is dict:
         body, fields = _from_object(body, fields)
     args, kwargs, embed = _triple(body)
@@ -59,12 +78,26 @@ def read(raw: bytes, accept: Container[str]) -> tuple[Request, list[Any], dict[s
         for name in _EMBEDDED:
             found = embed.get(name)
             if found is not None:
-                fields[name] = _signatures(name, found)
+                fields[name] = found if type(found) is Steps else _signatures(name, found)
     if fields.get("eta") is not None:
         _check_date("eta", fields)
     if fields.get("expires") is not None:
         _check_date("expires", fields)
     return request, args, kwargs
+
+
+def _chained(envelope: Envelope, accept: Container[str]) -> Any:
+    """A body whose chain is kept as bytes; None where it has none, or is to be read as a whole."""
+    body = envelope.body
+    if (
+        _CHAIN not in body
+        or envelope.content_type != JSON
+        or envelope.content_encoding not in AS_THEY_ARE
+        or JSON not in accept
+        or envelope.headers.get("compression") is not None
+    ):
+        return None
+    return steps.read_body(body)
 
 
 def request_of(envelope: Envelope) -> Request:

@@ -110,7 +110,7 @@ _by_name: dict[str, _Serializer] = {
 }
 _by_type: dict[str, _Serializer] = {one.content_type: one for one in _by_name.values()}
 # Ways to spell UTF-8, and "no text at all", for which the bytes are read as they are.
-_AS_THEY_ARE = frozenset({"utf-8", "utf8", "binary", "us-ascii", "ascii", "ascii-8bit", "", None})
+AS_THEY_ARE = frozenset({"utf-8", "utf8", "binary", "us-ascii", "ascii", "ascii-8bit", "", None})
 
 
 def register(
@@ -205,7 +205,7 @@ def loads(
             f"Refusing to deserialize untrusted content of type {content_type}; add it to "
             "accept_content if whoever can write to the broker may be trusted with it"
         )
-    if content_type == JSON and content_encoding in _AS_THEY_ARE:
+    if content_type == JSON and content_encoding in AS_THEY_ARE:
         return json_forms.loads(data)
     one = _by_type.get(content_type or "")
     if one is None:
@@ -223,7 +223,7 @@ def _text_for(one: _Serializer, data: bytes, content_encoding: str | None) -> st
     """What the decoder is given: UTF-8 bytes or text, whatever the encoding was."""
     if one.takes_text:
         return data.decode(content_encoding or one.content_encoding)
-    if content_encoding in _AS_THEY_ARE or one.content_encoding == "binary":
+    if content_encoding in AS_THEY_ARE or one.content_encoding == "binary":
         return data
     return data.decode(content_encoding or "utf-8").encode("utf-8")
 

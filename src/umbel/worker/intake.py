@@ -101,7 +101,7 @@ class Intake:
     def admit(self, lease: Lease) -> Admitted:
         """What is to be done with a lease."""
         try:
-            request, args, kwargs = protocol.read(lease.raw, self._accept)
+            request, args, kwargs = protocol.read(lease.raw, self._accept, lease.body)
         except UmbelError as error:
             return self._refused(lease, error)
         except Exception as error:  # nothing that arrives may end the worker

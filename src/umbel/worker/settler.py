@@ -235,9 +235,10 @@ class Settler:
         if steps is continuation.NOTHING:
             return Settlement(job.lease.token, Fate.DONE, documents)
         try:
-            return self._with_steps(
-                Settlement(job.lease.token), request, steps, documents, None, ""
-            )
+            tag = (request.properties or {}).get("delivery_tag")
+            delivery = f"{job.lease.queue}:{tag}" if type(tag) is str else ""
+            settlement = Settlement(job.lease.token, delivery=delivery)
+            return self._with_steps(settlement, request, steps, documents, None, "")
         except EncodeError as error:
             # The value can't be passed on (to a callback, the next step, the chord).
             failed = Failed(error, _text_of(error))

@@ -177,7 +177,7 @@ class RedisBroker:
             )
         if reply == TOO_LATE:
             raise OperationalError(f"{self.url} had a later cycle of {consumer} already")
-        answers, leases = self._commands.cycled(reply, slots)
+        answers, leases = self._commands.cycled(reply, settlements, slots)
         if leases:
             self.revocations.epoch = int(reply[3])
         if limit and not leases:

@@ -178,7 +178,7 @@ class Commands:
         return [*arguments[:8], 1, *arguments[9:]]
 
     def _settlement(self, out: list[Argument], one: Settlement) -> None:
-        token, fate, documents, messages, opens, parts, grows, closes, due, cause = one
+        token, fate, documents, messages, opens, parts, grows, closes, due, cause, delivery = one
         if fate is _DONE and not (messages or opens or parts or grows or closes):
             if not documents:
                 out += (token, "x")
@@ -187,7 +187,11 @@ class Commands:
                 out += (token, "r")
                 out += self._document(documents[0])
                 return
-        extra = cause.encode(errors="replace") if fate is Fate.DEAD else repr(due or 0.0)
+        extra: Argument
+        if fate is _DONE:
+            extra = delivery.encode(errors="replace")
+        else:
+            extra = cause.encode(errors="replace") if fate is Fate.DEAD else repr(due or 0.0)
         out += (token, int(fate), extra, len(documents))
         for document in documents:
             out += self._document(document)
@@ -204,8 +208,10 @@ class Commands:
         out.append(runs)
         out += pushed
 
-    def cycled(self, reply: list[Any], slots: Slots | None) -> tuple[list[bool], list[Lease]]:
-        """Answers and leases from the reply of ``cycle.lua``."""
+    def cycled(
+        self, reply: list[Any], settlements: Sequence[Settlement], slots: Slots | None
+    ) -> tuple[list[bool], list[Lease]]:
+        """Answers and leases from the reply of ``cycle.lua``, which followed ``settlements``."""
         answers: bytes = reply[0]
         given = reply[2]
         leases = [
@@ -216,7 +222,14 @@ class Commands:
             owners = slots.owners
             for place in range(4, len(reply), 2):
                 queue = owners[reply[place] - 1]
-                for raw in reply[place + 1]:
+                found = reply[place + 1]
+                if type(found) is int:
+                    # The message is one of ours, and isn't sent back to us.
+                    message = settlements[found - 1].messages[0]
+                    token += 1
+                    leases.append(Lease(token, queue, message.raw, body=message.body))
+                    continue
+                for raw in found:
                     token += 1
                     leases.append(Lease(token, queue, raw))
         return [answer == 49 for answer in answers], leases

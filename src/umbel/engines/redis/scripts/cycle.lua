@@ -8,7 +8,8 @@
 -- allowed on a full server too; and it is not a read, so a busy claim tracks nothing.
 -- Gives -1 not enlisted, -2 a later cycle was here already, or
 -- {answers, token before the first of the lists, {token, value, ...}, epoch of revocations or '' where
--- nothing was leased, list index, {raw, ...}, ...}.
+-- nothing was leased, list index, {raw, ...}, ...}. In the place of {raw, ...} may stand the number of
+-- the settlement whose one message was leased: who sent it has it.
 
 local A, at = ARGV, 17
 P = A[1]
@@ -90,21 +91,20 @@ end
 -- takes 0.8 of the time so.
 local held_back, list_index = {}, nil
 
-local function hold(fate, run, runs)
+local function hold(i, fate, run, runs)
   if fate ~= '0' or limit == 0 or runs ~= 1 or A[run + 1] ~= '1' then return false end
   if not list_index then
     list_index = {}
     for i = 1, lists do list_index[KEYS[3 * queues + i]] = i end
   end
   if not list_index[A[run]] then return false end
-  held_back[#held_back + 1] = run
+  held_back[#held_back + 1] = {run = run, settlement = i}
   return true
 end
 
 -- The same message may lie in the queue twice: its follow-ups are sent by the first that ends.
-local function may_follow(m, closes, close_count)
-  local tag = tag_of(m.raw)
-  if tag and not redis.call('SET', P .. 'umbel:d:' .. m.queue .. ':' .. tag, '1', 'NX', 'EX',
+local function may_follow(delivery, closes, close_count)
+  if delivery ~= '' and not redis.call('SET', P .. 'umbel:d:' .. delivery, '1', 'NX', 'EX',
     followed_ttl) then return false end
   local open = true
   if close_count > 0 then
@@ -117,7 +117,26 @@ local function may_follow(m, closes, close_count)
   return open
 end
 
-local function settle(token, fate, extra)
+-- "queue:tag" of a message that is ending, and the message where that is not known otherwise.
+local function take(token, fate, delivery)
+  if fate == '0' and delivery ~= '' then
+    -- By far the most; and the 25 KB of a long chain are not read, copied and cut here.
+    return redis.call('HDEL', mine, token) == 1 and delivery
+  end
+  local value = redis.call('HGET', mine, token)
+  if not value then return false end
+  local m = split(value)
+  if fate == '5' then
+    m.flags = 'b'
+    redis.call('HSET', mine, token, join(m))
+    return '', m
+  end
+  redis.call('HDEL', mine, token)
+  local tag = fate == '0' and tag_of(m.raw)
+  return tag and m.queue .. ':' .. tag or '', m
+end
+
+local function settle(i, token, fate, extra)
   local docs, doc_count = block(4)
   local opens, open_count = block(2)
   local grows, grow_count = block(2)
@@ -129,15 +148,8 @@ local function settle(token, fate, extra)
     local count = tonumber(A[at + 1])
     at = at + 2 + (count < 0 and 5 or count)
   end
-  local value = redis.call('HGET', mine, token)
-  if not value then return false end
-  local m = split(value)
-  if fate == '5' then
-    m.flags = 'b'
-    redis.call('HSET', mine, token, join(m))
-  else
-    redis.call('HDEL', mine, token)
-  end
+  local delivery, m = take(token, fate, extra)
+  if not delivery then return false end
   if fate == '1' then
     m.deliveries, m.losses = 0, 0
     if m.flags == 'r' then m.flags = '' end
@@ -150,9 +162,9 @@ local function settle(token, fate, extra)
     returned[#returned + 1] = {token = tonumber(token), m = m}
   end
   if message_runs + open_count + grow_count + close_count > 0 then
-    if fate == '0' and not may_follow(m, closes, close_count) then
+    if fate == '0' and not may_follow(delivery, closes, close_count) then
       open_count, grow_count, close_count = 0, 0, 0
-    elseif not hold(fate, runs, message_runs) then
+    elseif not hold(i, fate, runs, message_runs) then
       push_runs(runs, message_runs)
     end
   end
@@ -183,7 +195,7 @@ for i = 1, settlements do
   else
     local extra = A[at]
     at = at + 1
-    held = settle(token, shape, extra)
+    held = settle(i, token, shape, extra)
   end
   answers[i] = held and '1' or '0'
   if held and token == suspect and shape ~= '5' then
@@ -307,15 +319,15 @@ for i = 1, lists do
   end
 end
 
-for _, run in ipairs(held_back) do
-  local i, raw = list_index[A[run]], A[run + 2]
+for _, held in ipairs(held_back) do
+  local i = list_index[A[held.run]]
   if left > 0 then
     last, left = last + 1, left - 1
-    redis.call('HSET', mine, last, A[at + i - 1] .. raw)
+    redis.call('HSET', mine, last, A[at + i - 1] .. A[held.run + 2])
     reply[#reply + 1] = i
-    reply[#reply + 1] = {raw}
+    reply[#reply + 1] = held.settlement
   else
-    push_runs(run, 1)
+    push_runs(held.run, 1)
   end
 end
 
