@@ -10,15 +10,24 @@ import pytest
 
 from umbel.engines.opening import open_pair
 from umbel.engines.sqlite import location
-from umbel.engines.sqlite.connection import Connection
+from umbel.engines.sqlite.connection import SCHEMA_VERSION, Connection
 from umbel.engines.sqlite.location import location_of
 from umbel.engines.sqlite.queries import SQL
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import ImproperlyConfigured, LeaseLost, OperationalError, QueueNotFound
+from umbel.model.history import deaths
+from umbel.model.lease import Loss
 from umbel.model.settlement import Settlement
 from umbel.ports.broker import SweepPolicy
 from umbel.ports.engine import EngineOptions
-from umbel.testing.conformance.harness import document, drain, lease, message, messages, names
+from umbel.testing.conformance.harness import (
+    document,
+    drain,
+    lease,
+    message,
+    messages,
+    names,
+)
 
 OPTIONS = EngineOptions()
 IMPATIENT = EngineOptions(reply_timeout_s=0.2)
@@ -162,6 +171,33 @@ def test_the_file_of_a_newer_umbel_is_refused(path, connect):
 
     with pytest.raises(ImproperlyConfigured, match="newer umbel"):
         connect().broker.publish(messages("a"))
+
+
+@pytest.mark.parametrize("layout", [1, 2])
+def test_a_file_of_an_older_layout_is_brought_up_to_date(layout, path, connect):
+    connect().broker.publish(messages("a b"))
+    with sqlite3.connect(path) as sql:
+        # As umbel left it before it told the deaths of a message, and before it had a bus.
+        for table, column in (("messages", "tries"), ("messages", "history"), ("dead", "history")):
+            sql.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("notices", "boxes", "answers") if layout == 1 else ():
+            sql.execute(f"DROP TABLE {table}")
+        sql.execute(f"PRAGMA user_version = {layout}")
+    sql.close()
+
+    broker = connect().broker
+    broker.enlist("w.0.1", 60)
+    held = lease(broker, "w.0.1", 1)
+    broker.recover("w.0.1", [Loss(held[0].token, how="pid 1")], POLICY)
+    broker.enlist("w.0.2", 60)
+    leases = lease(broker, "w.0.2")
+
+    assert names(leases) == "a b"
+    assert [len(deaths(each.history)) for each in leases] == [1, 0]
+    with sqlite3.connect(path) as sql:
+        assert sql.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert sql.execute("SELECT count(*) FROM answers").fetchone() == (0,)
+    sql.close()
 
 
 def test_a_file_that_is_no_database_is_explained(path, connect):

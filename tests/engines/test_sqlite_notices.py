@@ -11,7 +11,7 @@ from umbel.engines.placing import Steps
 from umbel.engines.sqlite.broker import SqliteBroker
 from umbel.engines.sqlite.location import location_of
 from umbel.model.clock import unix_s
-from umbel.model.errors import ImproperlyConfigured, OperationalError
+from umbel.model.errors import OperationalError
 from umbel.ports.broker import SweepPolicy
 from umbel.ports.bus import Notice
 from umbel.ports.engine import EngineOptions
@@ -139,14 +139,3 @@ def test_a_listener_that_a_fork_inherits_is_left_alone(broker_at):
 
     assert [notice.raw for notice in listener.arrived(5)] == [b"from the child"]
     listener.close()
-
-
-def test_a_file_of_an_older_layout_is_refused(broker_at, path):
-    broker_at().publish(())
-    broker_at().depth("q")
-    with sqlite3.connect(path) as sql:
-        sql.execute("PRAGMA user_version = 1")
-    sql.close()
-
-    with pytest.raises(ImproperlyConfigured, match="older umbel"):
-        broker_at().depth("q")

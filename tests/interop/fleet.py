@@ -85,7 +85,9 @@ class Fleet:
         return {
             **env,
             "C_FORCE_ROOT": "1",  # where the tests run as root, Celery would refuse pickle
-            "PYTHONPATH": str(PROGRAMS),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(PROGRAMS), os.environ.get("PYTHONPATH")])
+            ),
             "WIRE_HOUSE": house,
             "WIRE_BROKER": self.url,
             "WIRE_BACKEND": self.url,

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
+PYTHONPATH = os.environ.get("PYTHONPATH", "")
 RedisServer = runpy.run_path(str(HERE.parent / "conftest.py"))["RedisServer"]
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -229,7 +230,8 @@ class Bench:
     def _variables(self):
         settings = {"broker_url": self.url, "result_backend": self.url, **self.settings}
         return {
-            "PYTHONPATH": str(PROGRAMS),
+            # With what this process was given: the source that is tested may be named there.
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PROGRAMS), PYTHONPATH])),
             "STORM_SYSTEM": "celery" if self.system == "celery" else "umbel",
             "STORM_SETTINGS": json.dumps(settings),
             "STORM_TRACE": str(self.trace.path),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from umbel.app.connections import Connections
 from umbel.model.clock import unix_s
 from umbel.model.errors import UmbelError
+from umbel.model.history import deaths
 from umbel.ports.graveyard import DeadLetter, Graveyard, Wanted
 
 DEFAULT_LIMIT = 100
@@ -38,6 +39,7 @@ class DeadTask(NamedTuple):
     deliveries: int  # runs that ended with the death of their process
     cause: str
     raw: bytes
+    history: tuple[str, ...] = ()  # one line per death: when, whose consumer, how
 
 
 class DeadLetters:
@@ -90,7 +92,9 @@ class DeadLetters:
         # Not at the top: who only sends reads no messages.
         from umbel.wire.serializers import content_types
 
-        return content_types(self._conf.accept_content)
+        # To look at a pickle is to run it, and it may be what has killed the workers. Of its
+        # arguments is shown what their sender wrote beside them.
+        return content_types(self._conf.accept_content) - {"application/x-python-serialize"}
 
 
 def wanted(
@@ -156,4 +160,5 @@ def _read(letter: DeadLetter, accept: frozenset[str]) -> DeadTask:
         letter.deliveries,
         letter.cause,
         letter.raw,
+        tuple(str(death) for death in deaths(letter.history)),
     )

@@ -116,7 +116,10 @@ def show(invocation: Invocation, /, number: int, is_json: bool) -> None:
         _print(_plain(letter))
         return
     for name, value in _plain(letter).items():
-        click.echo(f"{name:<11} {'' if value is None else value}")
+        if name != "history":
+            click.echo(f"{name:<11} {'' if value is None else value}")
+        for place, death in enumerate(value if name == "history" else ()):
+            click.echo(f"{'' if place else name:<11} {death}")
 
 
 @dead.command("replay", cls=SectionCommand)

@@ -21,6 +21,8 @@ class Lease(NamedTuple):
     deliveries: int = 0  # earlier runs that ended with the death of their process, counted
     redelivered: bool = False  # it was leased before, counted or not
     verdict: bytes | None = None  # an outcome that somebody else decided: settle it, do not run it
+    tries: int = 0  # processes that died with it after it was judged
+    history: str = ""  # its deaths: see ``model/history``
     body: Body | None = None  # of a message that this process has just sent
 
 
@@ -32,3 +34,4 @@ class Loss(NamedTuple):
     # a delivery and lets it run again (or, after the last one, the broker's poison verdict).
     verdict: bytes | None = None
     counted: bool = True  # False: the stop was our own, nothing is held against the task
+    how: str = ""  # how the process died, in a few words; they go into the message's history

@@ -165,6 +165,10 @@ class Broker(Protocol):
         others go back to the consuming end, uncounted [bystanders_are_not_counted]. A message that
         had begun at most once (``Fate.BEGUN``) goes to the lane with ``policy.begun`` instead, here
         and in ``sweep`` [what_had_begun_is_not_run_again].
+
+        A death that counts is a line of the message's history, as each loss in ``sweep`` is; a dead
+        letter keeps them [a_death_is_told_in_the_history]. A message that has a verdict already was
+        not run, so it counts a try instead, here and in ``sweep`` [a_verdict_counts_its_tries].
         """
         ...
 

@@ -23,6 +23,7 @@ class DeadLetter(NamedTuple):
     deliveries: int  # runs that ended with the death of their process
     cause: str
     raw: bytes  # the envelope, as it came
+    history: str = ""  # of the deaths: see ``model/history``
 
 
 class Wanted(NamedTuple):

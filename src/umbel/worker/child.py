@@ -31,6 +31,7 @@ from umbel.app.app import App
 from umbel.app.execution import Plan, execute, traceback_of
 from umbel.model.clock import monotonic_ns, unix_s
 from umbel.model.errors import OperationalError, SoftTimeLimitExceeded
+from umbel.model.lease import Lease
 from umbel.model.outcome import Failed, Outcome
 from umbel.model.request import running
 from umbel.model.settlement import Settlement
@@ -209,6 +210,19 @@ class Child:
             return self.settler.decided(admitted)
         return self.settler.unreadable(admitted)
 
+    def admit_again(self, lease: Lease, lane: int = 0) -> Job | Settlement:
+        """What a process had when it died is looked at as if it ran: a death counts against it.
+
+        Without it a message whose decoding, verdict, callbacks or join end the process would do so
+        for ever, because what has not begun goes back uncounted.
+        """
+        self.slot.begin(lease.token, None, None, lane)
+        try:
+            admitted = self.intake.admit_again(lease)
+            return admitted if isinstance(admitted, Job) else self.settlement_of(admitted)
+        finally:
+            self.slot.end(lane)
+
     def is_used_up(self) -> bool:
         """Whether this process has run its tasks, or has grown too large."""
         options = self.options
@@ -234,6 +248,9 @@ class Child:
             outcome = Failed(error, traceback_of(error))
         finally:
             self.slot.end(lane)
+        if job.lease.redelivered:
+            # The loop ends it, when all that follows from it is worked out: see ``admit_again``.
+            self.slot.begin(job.lease.token, None, None, lane)
         points.passed("ended")
         for output in self._outputs:
             # A print without a line end belongs to this task, not to the next one that prints.

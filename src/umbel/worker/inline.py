@@ -13,7 +13,7 @@ from umbel.model.lease import Lease
 from umbel.model.settlement import Fate, Settlement
 from umbel.worker import points, report
 from umbel.worker.child import IDLE_S, Child
-from umbel.worker.intake import Job
+from umbel.worker.intake import Admitted, Job
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
 from umbel.worker.pace import BUDGET_S, Pace
 
@@ -113,7 +113,14 @@ class Inline:
         """Decode a batch, settle what need not run, and cut it behind the first slow task."""
         jobs: list[Job] = []
         for place, lease in enumerate(leases):
-            admitted = self.child.intake.admit(lease)
+            if lease.redelivered:
+                again = self.child.admit_again(lease)
+                if isinstance(again, Settlement):
+                    self._add(again)
+                    continue
+                admitted: Admitted = again
+            else:
+                admitted = self.child.intake.admit(lease)
             if not isinstance(admitted, Job):
                 self._add(self.child.settlement_of(admitted))
                 continue
@@ -150,6 +157,8 @@ class Inline:
         outcome = self.child.attempt(job)
         self.pace.ran(name, (monotonic_ns() - started) / 1e9)
         self._add(self.child.settler.settle(job, outcome))
+        if job.lease.redelivered:
+            self.child.slot.end()
 
     def _add(self, settlement: Settlement) -> None:
         if not self.pending:

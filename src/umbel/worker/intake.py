@@ -32,6 +32,10 @@ from umbel.worker import verdicts
 logger = logging.getLogger("celery.worker.strategy")
 
 _LONGEST_NAME = 300
+# How often the carrying-out of a verdict may kill its process before no user code (error callbacks,
+# hooks, signals) is called for it any more, and before its arguments are not even decoded.
+_LOUD_TRIES = 3
+_MOST_TRIES = 5
 
 
 class Job(NamedTuple):
@@ -50,6 +54,8 @@ class Joined(NamedTuple):
     lease: Lease
     request: Request
     kwargs: dict[str, Any]
+    # Sending it has killed its processes: it fails, and is a dead letter.
+    failure: tuple[BaseException, str] | None = None  # with the cause
 
 
 class Parked(NamedTuple):
@@ -66,6 +72,8 @@ class Decided(NamedTuple):
     request: Request
     outcome: Outcome
     cause: str
+    # Its processes died of this already: no user code is called any more.
+    is_quiet: bool = False
 
 
 class Unreadable(NamedTuple):
@@ -112,8 +120,7 @@ class Intake:
         if lease.redelivered:
             self._mark_redelivered(request)
         if lease.verdict is not None:
-            outcome, cause = verdicts.outcome_of(lease.verdict)
-            return Decided(lease, request, outcome, cause)
+            return self._judged(lease, request, kwargs, lease.verdict)
         if request.task == JOIN_TASK:
             return Joined(lease, request, kwargs)
         if request.id in self._revoked:
@@ -126,6 +133,31 @@ class Intake:
             if early is not None:
                 return early
         return Job(lease, request, args, kwargs, plan)
+
+    def admit_again(self, lease: Lease) -> Admitted:
+        """The same for what a process had when it died; perhaps it died of looking at it."""
+        if lease.verdict is None or lease.tries < _MOST_TRIES:
+            return self.admit(lease)
+        outcome, cause = verdicts.outcome_of(lease.verdict, lease.history)
+        cause = verdicts.cause_of_tries(cause, lease.tries)
+        logger.error("A message is a dead letter now, without a look inside: %s", cause)
+        try:
+            request = _as_far_as_readable(envelope.decode(lease.raw))
+        except (SerializationError, InvalidTaskError):
+            return Unreadable(lease, cause)
+        request.hostname = self._hostname
+        return Decided(lease, request, outcome, cause, is_quiet=True)
+
+    def _judged(
+        self, lease: Lease, request: Request, kwargs: dict[str, Any], verdict: bytes
+    ) -> Decided | Joined:
+        outcome, cause = verdicts.outcome_of(verdict, lease.history)
+        if request.task == JOIN_TASK and isinstance(outcome, Failed):
+            return Joined(lease, request, kwargs, (outcome.error, cause))
+        if lease.tries < _LOUD_TRIES:
+            return Decided(lease, request, outcome, cause)
+        cause = verdicts.cause_of_tries(cause, lease.tries)
+        return Decided(lease, request, outcome, cause, is_quiet=True)
 
     def _not_now(self, lease: Lease, request: Request) -> Parked | Decided | Unreadable | None:
         try:

@@ -29,9 +29,11 @@ def losses_of(departure: Departure, *, is_our_stop: bool) -> list[Loss]:
         if condemned is not None and ran.token == condemned.token:
             limit_s = Exceeded(departure.seat, condemned).hard_limit_s
             verdict = verdicts.encode(verdicts.TIME_LIMIT, args=[limit_s])
-            losses.append(Loss(ran.token, verdict))
+            how = f"pid {departure.pid}: killed for its hard time limit of {limit_s} s"
+            losses.append(Loss(ran.token, verdict, how=how))
         else:
-            losses.append(Loss(ran.token, counted=condemned is None and not is_our_stop))
+            how = f"pid {departure.pid}: {words(departure.code)}"
+            losses.append(Loss(ran.token, None, condemned is None and not is_our_stop, how))
     return losses
 
 

@@ -116,7 +116,10 @@ def decided(decision: Decided, plan: Plan | None) -> None:
     """Something ended without running here: the log line, and the hooks and signals of the task."""
     request, outcome = decision.request, decision.outcome
     name = request.shadow or request.task
-    if isinstance(outcome, Revoked):
+    if decision.is_quiet:
+        # Hooks and receivers are user code, and some of it has killed who called it.
+        pass
+    elif isinstance(outcome, Revoked):
         signals.task_revoked.send(
             sender=None if plan is None else plan.task,
             request=request,

@@ -117,12 +117,26 @@ class Settler:
         request, token = decided.request, decided.lease.token
         is_kept = self._store is not None and request.ignore_result is not True
         try:
-            return self._ended(token, request, decided.outcome, is_kept, is_kept, decided.cause)
+            return self._ended(
+                token,
+                request,
+                decided.outcome,
+                is_kept,
+                is_kept,
+                decided.cause,
+                is_quiet=decided.is_quiet,
+            )
         except Exception as error:  # noqa: BLE001 - what follows came with the message
-            return self._unfollowed(token, request, is_kept, error)
+            return self._unfollowed(token, request, is_kept, error, is_quiet=decided.is_quiet)
 
     def _unfollowed(
-        self, token: int, request: Request, is_kept: bool, error: Exception
+        self,
+        token: int,
+        request: Request,
+        is_kept: bool,
+        error: Exception,
+        *,
+        is_quiet: bool = False,
     ) -> Settlement:
         """A task whose callbacks, chain or chord are nonsense: a failure, and a dead letter.
 
@@ -142,7 +156,9 @@ class Settler:
             for name in given_up:
                 setattr(request, name, None)
             try:
-                return self._ended(token, request, failed, is_kept, is_kept, cause)
+                return self._ended(
+                    token, request, failed, is_kept, is_kept, cause, is_quiet=is_quiet
+                )
             except Exception:  # the next try says less
                 logger.debug("what follows %s is given up further", request.id, exc_info=True)
         return Settlement(token, Fate.DEAD, cause=cause)
@@ -160,16 +176,20 @@ class Settler:
 
         Raises ``OperationalError`` where the store can't be read.
         """
+        if joined.failure is not None:
+            return self._unjoined(joined, *joined.failure, is_quiet=True)
         try:
             return self._joined(joined)
         except OperationalError:
             raise
         except Exception as error:  # noqa: BLE001 - body and parts came with messages
-            return self._unjoined(joined, error)
+            cause = f"the chord can't be joined: {type(error).__name__}: {error}"
+            return self._unjoined(joined, error, cause, is_quiet=False)
 
-    def _unjoined(self, joined: Joined, error: Exception) -> Settlement:
-        """A join whose body or parts are nonsense: it fails, and is a dead letter."""
-        cause = f"the chord can't be joined: {type(error).__name__}: {error}"
+    def _unjoined(
+        self, joined: Joined, error: BaseException, cause: str, *, is_quiet: bool
+    ) -> Settlement:
+        """A join whose body or parts are nonsense, or kill: it fails, and is a dead letter."""
         logger.error("%s. The message is a dead letter now.", cause, exc_info=error)
         group_id = joined.kwargs.get("group_id")
         settlement = Settlement(joined.lease.token, Fate.DEAD, cause=cause)
@@ -177,7 +197,8 @@ class Settler:
             return settlement
         settlement = settlement._replace(closes=(JoinClosing(group_id, True),))
         try:
-            return self._carried_on(joined, [(group_id, states.FAILURE, error)], settlement)
+            parts = [(group_id, states.FAILURE, error)]
+            return self._carried_on(joined, parts, settlement, is_quiet=is_quiet)
         except Exception:  # nobody can be told
             logger.debug("the body of chord %s is given up", group_id, exc_info=True)
         return settlement
@@ -198,7 +219,12 @@ class Settler:
         return self._carried_on(joined, parts, Settlement(joined.lease.token, closes=(closing,)))
 
     def _carried_on(
-        self, joined: Joined, parts: list[tuple[str, str, Any]], settlement: Settlement
+        self,
+        joined: Joined,
+        parts: list[tuple[str, str, Any]],
+        settlement: Settlement,
+        *,
+        is_quiet: bool = False,
     ) -> Settlement:
         group_id, body = joined.kwargs["group_id"], joined.kwargs["body"]
         steps = continuation.after_join(
@@ -211,7 +237,7 @@ class Settler:
         )
         error = steps.error or ChordError(f"a member of chord {group_id} failed")
         has_failed = any(state != states.SUCCESS for _, state, _ in parts)
-        self._run_in_place(steps)
+        self._run_in_place(steps, is_quiet=is_quiet)
         return self._with_steps(
             settlement, joined.request, steps, (), error, _text_of(error) if has_failed else ""
         )
@@ -264,6 +290,8 @@ class Settler:
         is_kept: bool,
         keeps_errors: bool,
         cause: str,
+        *,
+        is_quiet: bool = False,
     ) -> Settlement:
         error: BaseException | None = None
         trace = ""
@@ -283,7 +311,7 @@ class Settler:
             case _:
                 assert_never(outcome)
         steps = self._after(request, outcome)
-        self._run_in_place(steps)
+        self._run_in_place(steps, is_quiet=is_quiet)
         documents: tuple[Document, ...] = ()
         if state and (keeps_errors if state == states.FAILURE else is_kept):
             children = [*(request._children or ()), *steps.children]
@@ -367,8 +395,16 @@ class Settler:
         raw = raw.replace(_PARENT_WRITTEN, json.dumps(request.id).encode())
         return self._claim_message._replace(raw=raw)
 
-    def _run_in_place(self, steps: continuation.Steps) -> None:
+    def _run_in_place(self, steps: continuation.Steps, *, is_quiet: bool) -> None:
         for call in steps.in_place:
+            if is_quiet:
+                logger.error(
+                    "error callback %s of task %s is not called: processes have died of what "
+                    "follows from this task",
+                    call.name,
+                    call.request.id,
+                )
+                continue
             try:
                 self._app.tasks[call.name](*call.args, **call.kwargs)
             except Exception:  # user code: an error callback must not undo the settlement

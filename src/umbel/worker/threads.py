@@ -18,7 +18,7 @@ from umbel.model.outcome import Outcome
 from umbel.model.settlement import Fate, Settlement
 from umbel.worker import report
 from umbel.worker.child import IDLE_S, Child
-from umbel.worker.intake import Job
+from umbel.worker.intake import Admitted, Job
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
 from umbel.worker.waiting import readable
 
@@ -84,7 +84,15 @@ class Threads:
     def _assign(self, leases: list[Lease]) -> list[Settlement]:
         settled: list[Settlement] = []
         for lease in leases:
-            admitted = self.child.intake.admit(lease)
+            admitted: Admitted | Settlement
+            if lease.redelivered:
+                # Nothing runs in a free lane, so what is looked at may stand there.
+                admitted = self.child.admit_again(lease, self.free_lanes[-1])
+            else:
+                admitted = self.child.intake.admit(lease)
+            if isinstance(admitted, Settlement):
+                settled.append(admitted)
+                continue
             if not isinstance(admitted, Job):
                 settled.append(self.child.settlement_of(admitted))
                 continue
@@ -111,15 +119,17 @@ class Threads:
         settlements: list[Settlement] = []
         while self._ended:
             assigned, outcome = self._ended.popleft()
-            self.running -= 1
-            self.free_lanes.append(assigned.lane)
-            if assigned.consumer != self.child.consumer.name:
+            if assigned.consumer == self.child.consumer.name:
+                settlements.append(self.child.settler.settle(assigned.job, outcome))
+            else:
                 logger.warning(
                     "task %s ended after its lease was lost; it runs elsewhere",
                     assigned.job.request.id,
                 )
-                continue
-            settlements.append(self.child.settler.settle(assigned.job, outcome))
+            if assigned.job.lease.redelivered:
+                self.child.slot.end(assigned.lane)
+            self.running -= 1
+            self.free_lanes.append(assigned.lane)
         return settlements
 
     def _await_an_end(self) -> None:

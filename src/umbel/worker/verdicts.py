@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from umbel.model.errors import TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from umbel.model.history import deaths
 from umbel.model.outcome import Failed, Outcome, Revoked
 
 WORKER_LOST = "WorkerLost"
@@ -42,8 +43,11 @@ def begun() -> bytes:
     return encode(WORKER_LOST, "its process was lost after it had begun, and acks_late is False")
 
 
-def outcome_of(verdict: bytes) -> tuple[Outcome, str]:
-    """The outcome to carry out, and the cause if the message is to be a dead letter (else "")."""
+def outcome_of(verdict: bytes, history: str = "") -> tuple[Outcome, str]:
+    """The outcome to carry out, and the cause if the message is to be a dead letter (else "").
+
+    ``history``: the deaths of the message, which a lost worker's error tells one by one.
+    """
     found = json.loads(verdict)
     kind, text, args = found["kind"], found["text"], found["args"]
     cause = f"{kind}: {text}" if found["dead"] else ""
@@ -52,8 +56,15 @@ def outcome_of(verdict: bytes) -> tuple[Outcome, str]:
         return Failed(limit, _no_frames(limit), internal=True), cause
     if kind == TERMINATED:
         return Revoked("terminated", text or None), cause
-    lost = WorkerLostError(text)
+    told = "; ".join(str(death) for death in deaths(history))
+    lost = WorkerLostError(f"{text}: {told}" if told else text)
     return Failed(lost, _no_frames(lost), internal=True), cause
+
+
+def cause_of_tries(cause: str, tries: int) -> str:
+    """Why a verdict that kills who carries it out ends among the dead letters."""
+    said = f"carrying its outcome out killed {tries} processes, so no user code was called for it"
+    return f"{cause}; {said}" if cause else said
 
 
 def _no_frames(error: BaseException) -> str:

@@ -96,3 +96,30 @@ def poison_tree(self, key):
         top = parent
     os.kill(top, signal.SIGKILL)
     time.sleep(60)
+
+
+@app.task(bind=True)
+def fail(self, key):
+    """Fails at each run."""
+    leave("begin", self.request, key)
+    raise ValueError(key)
+
+
+@app.task
+def deadly_errback(request, error, traceback, key):
+    """An error callback, called where its task has failed, that kills who calls it."""
+    leave("errback", request, key)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_of_reading():
+    """What a pickled ``Deadly`` does when it is read."""
+    os.write(_trace, f"read {time.time():.6f} - 0 0 deadly\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deadly:
+    """An argument that kills who decodes it."""
+
+    def __reduce__(self):
+        return die_of_reading, ()

@@ -12,6 +12,7 @@ class Entry:
     __slots__ = (
         "begun",
         "deliveries",
+        "history",
         "is_of_lane",
         "losses",
         "message",
@@ -19,6 +20,7 @@ class Entry:
         "queue",
         "redelivered",
         "step",
+        "tries",
         "verdict",
     )
 
@@ -36,6 +38,8 @@ class Entry:
         self.redelivered = False
         self.begun = False  # must not begin again
         self.verdict: bytes | None = None
+        self.tries = 0  # processes that died with it after it was judged
+        self.history = ""
 
     def __lt__(self, other: Entry) -> bool:
         return self.place < other.place
@@ -58,5 +62,12 @@ class Entry:
     def leased(self, token: int) -> Lease:
         """What its holder is given."""
         return Lease(
-            token, self.queue, self.message.raw, self.deliveries, self.redelivered, self.verdict
+            token,
+            self.queue,
+            self.message.raw,
+            self.deliveries,
+            self.redelivered,
+            self.verdict,
+            self.tries,
+            self.history,
         )

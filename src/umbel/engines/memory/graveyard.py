@@ -53,6 +53,7 @@ class MemoryGraveyard:
                 entry.deliveries,
                 cause,
                 entry.message.raw,
+                entry.history,
             )
             for number, (entry, cause, died) in self._house.dead.items()
         ]

@@ -21,6 +21,7 @@ from umbel.engines.memory.notices import Notices
 from umbel.engines.placing import Steps, is_bound
 from umbel.model.clock import unix_s
 from umbel.model.errors import LeaseLost, QueueNotFound
+from umbel.model.history import WITH_ITS_WORKER, with_death
 from umbel.model.join import JOIN_TASK, JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
@@ -334,10 +335,13 @@ class House:
             entry = consumer.held.get(loss.token)
             if entry is None:
                 continue
-            entry.deliveries += loss.counted
-            if entry.verdict is None:
+            if entry.verdict is not None:
+                entry.tries += loss.counted
+            else:
+                entry.deliveries += loss.counted
                 entry.verdict = _judged(entry, loss, policy)
             if entry.verdict is not None or loss.counted:
+                entry.history = with_death(entry.history, self.now(), name, loss.how)
                 del consumer.held[loss.token]
                 entry.is_of_lane = True
                 self._go_home(entry)
@@ -362,7 +366,7 @@ class House:
                 consumer.deadline = now + policy.lease_s
         else:
             given_up = [name for name, c in self._consumers.items() if c.deadline <= now]
-        moved = sum(self._give_up(self._consumers.pop(name), policy) for name in given_up)
+        moved = sum(self._give_up(name, policy) for name in given_up)
         for entry in self._lane:
             if entry.begun and entry.verdict is None:
                 # Its consumer retired.
@@ -373,11 +377,14 @@ class House:
         next_due_s = self._due[0][0] - now if self._due else None
         return Swept(tuple(given_up), moved, next_due_s)
 
-    def _give_up(self, consumer: _Consumer, policy: SweepPolicy) -> int:
+    def _give_up(self, name: str, policy: SweepPolicy) -> int:
+        consumer = self._consumers.pop(name)
         for entry in consumer.held.values():
             # The first loss is not counted: most of it only stood beside the culprit.
             entry.deliveries += entry.losses > 0
             entry.losses += 1
+            entry.tries += entry.verdict is not None
+            entry.history = with_death(entry.history, self.now(), name, WITH_ITS_WORKER)
             entry.is_of_lane = True
             if entry.verdict is None and entry.begun:
                 entry.verdict = policy.begun

@@ -34,6 +34,7 @@ from umbel.engines.redis.revocations import RedisRevocations
 from umbel.engines.redis.urls import Address, Manners
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import LeaseLost, OperationalError, QueueNotFound
+from umbel.model.history import WITH_ITS_WORKER
 from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.message import Message
@@ -234,6 +235,7 @@ class RedisBroker:
             policy.begun,
             _CONSUMERS_A_SWEEP,
             _DUE_A_SWEEP,
+            WITH_ITS_WORKER,
         ]
         consumers: list[str] = []
         messages = 0

@@ -246,7 +246,7 @@ class Commands:
         out: list[Argument] = [self.names.prefix, consumer, self.names.suspect(consumer)]
         out += judgement
         for loss in losses:
-            out += (loss.token, loss.verdict or b"", int(loss.counted))
+            out += (loss.token, loss.verdict or b"", int(loss.counted), loss.how)
         return out
 
     # - Results

@@ -19,7 +19,7 @@ from umbel.ports.graveyard import DeadLetter, Wanted, fits
 
 # Letters to one round trip, and to one script.
 _PAGE = 500
-_FACTS = ("time", "queue", "id", "task", "deliveries", "cause")
+_FACTS = ("time", "queue", "id", "task", "deliveries", "cause", "history")
 
 
 class RedisGraveyard:
@@ -116,10 +116,12 @@ class RedisGraveyard:
 def _letter(number: int, values: Sequence[Any]) -> DeadLetter | None:
     if values[0] is None:
         return None
-    time, queue, task_id, task, deliveries, cause = [
+    time, queue, task_id, task, deliveries, cause, history = [
         (value or b"").decode(errors="replace") for value in values
     ]
-    return DeadLetter(number, float(time), queue, task_id, task, int(deliveries), cause, b"")
+    return DeadLetter(
+        number, float(time), queue, task_id, task, int(deliveries), cause, b"", history
+    )
 
 
 def _pages(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -39,7 +39,7 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
   umbel:dead                 zset    number -> unix seconds
   umbel:dead:number          string  the last number
   umbel:dead:<number>        hash    raw, cause, queue, suffix, flags (j or none), deliveries, id,
-                                     task, time
+                                     task, time, history
   umbel:revoked              zset    revoked task id -> the epoch that it came with
   umbel:revoked:until        zset    the same id -> unix seconds until which it is remembered
   umbel:revoked:epoch        string  the last epoch; each revocation makes a new one
@@ -54,9 +54,11 @@ Markers, with a TTL:
 A *value* is a header in front of the envelope, which no script looks into (one exception: the
 delivery tag is searched for, to park and to guard follow-ups):
   <deliveries>,<losses>,<flags>,<verdict length>,<queue length>,<suffix length>:
-  then queue, suffix (SEP and step), verdict, raw. Flags, at most one: b = has begun and must not
-  begin again, j = the claim of a join, which must never stand in a list that a Celery worker reads,
-  r = was leased by a process that died, and did not count.
+  then queue, suffix (SEP and step), verdict, raw. Flags: b = has begun and must not begin again,
+  j = the claim of a join, which must never stand in a list that a Celery worker reads, r (alone, or
+  behind j) = was leased by a process that died, and did not count. One that somebody has died with
+  has two more numbers in front of the colon, ",<history length>,<tries>", and its history
+  (model/history.py) behind the verdict.
 """
 
 from __future__ import annotations
@@ -198,18 +200,21 @@ def header(queue: bytes, suffix: bytes, flags: bytes = b"") -> bytes:
 def lease_of(token: int, value: Any) -> Lease:
     """A lease from a value in an in-flight hash."""
     head, _, rest = value.partition(b":")
-    deliveries, losses, flags, verdict, queue, suffix = head.split(b",")
+    deliveries, losses, flags, verdict, queue, suffix, *more = head.split(b",")
     name = rest[: int(queue)]
     start = int(queue) + int(suffix)
     end = start + int(verdict)
-    was_leased = flags == b"r" or int(deliveries) > 0 or int(losses) > 0 or end > start
+    raw = end + int(more[0]) if more else end
+    was_leased = b"r" in flags or int(deliveries) > 0 or int(losses) > 0 or end > start
     return Lease(
         token,
         name.decode(),
-        rest[end:],
+        rest[raw:],
         int(deliveries),
         was_leased,
         rest[start:end] if end > start else None,
+        int(more[1]) if more else 0,
+        rest[end:raw].decode(errors="replace"),
     )
 
 

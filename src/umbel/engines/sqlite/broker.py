@@ -199,9 +199,10 @@ class SqliteBroker:
             holder = claiming.find(sql, consumer)
             if holder is None:
                 return 0
-            arrivals = Arrivals(sql, self._steps, self._clock())
+            now = self._clock()
+            arrivals = Arrivals(sql, self._steps, now)
             recovery.note_queues(sql, holder.id, arrivals)
-            moved = recovery.count_losses(sql, holder.id, losses, policy)
+            moved = recovery.count_losses(sql, (holder.id, consumer), losses, policy, now)
             moved += recovery.return_rest(sql, holder.id, policy.begun)
             sql.execute(SQL["forget_consumer"], (holder.id,))
         self._board.tell_messages(arrivals.queues)
@@ -225,7 +226,7 @@ class SqliteBroker:
                     if worker in dead or (deadline <= now and not is_late)
                 ]
                 arrivals = Arrivals(sql, self._steps, now)
-                moved = self._give_up(sql, [owner for owner, _ in given_up], policy, arrivals)
+                moved = self._give_up(sql, given_up, policy, arrivals, now)
                 sql.execute(SQL["judge_begun_late"], (policy.begun,))
                 sql.execute(SQL["forget_revoked"], (now,))
                 forget_old(sql, now)
@@ -247,14 +248,15 @@ class SqliteBroker:
     def _give_up(
         self,
         sql: sqlite3.Connection,
-        owners: Sequence[int],
+        consumers: Sequence[tuple[int, str]],
         policy: SweepPolicy,
         arrivals: Arrivals,
+        now: float,
     ) -> int:
         moved = 0
-        for owner in owners:
+        for owner, name in consumers:
             recovery.note_queues(sql, owner, arrivals)
-            moved += recovery.give_up(sql, owner, policy)
+            moved += recovery.give_up(sql, (owner, name), policy, now)
             sql.execute(SQL["forget_consumer"], (owner,))
         return moved
 

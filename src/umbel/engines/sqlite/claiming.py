@@ -14,8 +14,10 @@ from umbel.engines.sqlite.queries import SQL
 from umbel.model.clock import monotonic_ns
 from umbel.model.lease import Lease
 
-# id, queue, raw, deliveries, redelivered, verdict
-_Row = tuple[int, str, bytes, int, int, bytes | None]
+# id, queue, raw, deliveries, redelivered
+_Row = tuple[int, str, bytes, int, int]
+# ... and verdict, tries, history
+_LaneRow = tuple[int, str, bytes, int, int, bytes | None, int, str]
 
 
 class Holder(NamedTuple):
@@ -35,33 +37,43 @@ def claim(
     sql: sqlite3.Connection, holder: Holder, queues: Sequence[str], limit: int, number_of_steps: int
 ) -> list[Lease]:
     """Lease up to ``limit`` messages of ``queues``; a suspect comes alone."""
-    rows: list[_Row] = []
-    alone: list[_Row] = []
+    lost: list[_LaneRow] = []
+    alone: list[_LaneRow] = []
     if sql.execute(SQL["has_lane"]).fetchone()[0]:
-        rows = _lost(sql, queues, limit)
-        if not rows:
+        lost = _lost(sql, queues, limit)
+        if not lost:
             alone = _suspect(sql, holder, queues)
-    if not alone:
-        rows += _ready(sql, queues, limit - len(rows), number_of_steps)
-    return _leased(sql, holder, alone or rows)
+    if alone:
+        return _leased(sql, holder, alone, [])
+    return _leased(sql, holder, lost, _ready(sql, queues, limit - len(lost), number_of_steps))
 
 
-def _leased(sql: sqlite3.Connection, holder: Holder, rows: list[_Row]) -> list[Lease]:
+def _leased(
+    sql: sqlite3.Connection, holder: Holder, lost: list[_LaneRow], ready: list[_Row]
+) -> list[Lease]:
     # Tokens are unique within the consumer, and grow, over all connections of its process: the
     # time since boot, in nanoseconds, of which a batch takes far fewer than its transaction lasts.
     first = monotonic_ns()
+    ids = [row[0] for row in ready]
+    if lost:
+        ids = [row[0] for row in lost] + ids
     sql.executemany(
-        SQL["lease"], [(holder.id, token, row[0]) for token, row in enumerate(rows, first)]
+        SQL["lease"], [(holder.id, token, number) for token, number in enumerate(ids, first)]
     )
-    return [
-        Lease(token, queue, raw, deliveries, redelivered != 0, verdict)
-        for token, (_, queue, raw, deliveries, redelivered, verdict) in enumerate(rows, first)
+    leases = [
+        Lease(token, row[1], row[2], row[3], row[4] != 0, row[5], row[6], row[7])
+        for token, row in enumerate(lost, first)
     ]
+    leases += [
+        Lease(token, queue, raw, deliveries, redelivered != 0)
+        for token, (_, queue, raw, deliveries, redelivered) in enumerate(ready, first + len(lost))
+    ]
+    return leases
 
 
-def _lost(sql: sqlite3.Connection, queues: Sequence[str], limit: int) -> list[_Row]:
+def _lost(sql: sqlite3.Connection, queues: Sequence[str], limit: int) -> list[_LaneRow]:
     """Verdicts, then what was lost with its own process, and claims of joins."""
-    rows: list[_Row] = []
+    rows: list[_LaneRow] = []
     for name in ("judged", "lost"):
         for queue in queues:
             if len(rows) < limit:
@@ -70,11 +82,11 @@ def _lost(sql: sqlite3.Connection, queues: Sequence[str], limit: int) -> list[_R
     return rows
 
 
-def _suspect(sql: sqlite3.Connection, holder: Holder, queues: Sequence[str]) -> list[_Row]:
+def _suspect(sql: sqlite3.Connection, holder: Holder, queues: Sequence[str]) -> list[_LaneRow]:
     """One message that was lost with a whole worker."""
     for queue in queues:
         facts = {"queue": queue, "worker": holder.worker}
-        found: list[_Row] = sql.execute(SQL["suspect"], facts).fetchall()
+        found: list[_LaneRow] = sql.execute(SQL["suspect"], facts).fetchall()
         if found:
             return found
     return []

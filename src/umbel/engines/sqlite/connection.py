@@ -22,13 +22,13 @@ from types import TracebackType
 from weakref import WeakSet
 
 from umbel.engines.sqlite.location import Location
-from umbel.engines.sqlite.queries import SCHEMA
+from umbel.engines.sqlite.queries import SCHEMA, UPGRADES
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, PublishOutcomeUnknown
 
 # "umbl": marks the file as ours, so that no other program's database is written to.
 APPLICATION_ID = 0x756D626C
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Pages in the log before it is copied into the database (16 MB): 12 % more throughput than 1,000.
 _CHECKPOINT_PAGES = 4000
 # How long a fork waits for another thread's transaction. Afterwards its connection is abandoned in
@@ -267,16 +267,27 @@ def _prepare(sql: sqlite3.Connection, path: str, deadline: float) -> None:
     _to_wal(sql, deadline)
     sql.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     sql.execute("PRAGMA temp_store = MEMORY")
-    if _version(sql, path) == SCHEMA_VERSION:
+    # One snapshot: another process may be making the tables between two of these looks.
+    sql.execute("BEGIN")
+    try:
+        is_ready = _version(sql, path) == SCHEMA_VERSION
+    finally:
+        sql.execute("ROLLBACK")
+    if is_ready:
         return
     sql.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have been faster.
-        if _version(sql, path) == 0:
+        version = _version(sql, path)
+        if version == 0:
             for statement in SCHEMA:
                 sql.execute(statement)
             sql.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        else:
+            for layout in range(version, SCHEMA_VERSION):
+                for statement in UPGRADES[layout]:
+                    sql.execute(statement)
+        sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         sql.execute("ROLLBACK")
         raise
@@ -294,11 +305,6 @@ def _version(sql: sqlite3.Connection, path: str) -> int:
         raise ImproperlyConfigured(
             f"{path} was written by a newer umbel (layout {version}, this one knows "
             f"{SCHEMA_VERSION}); upgrade this program"
-        )
-    if 0 < version < SCHEMA_VERSION:
-        raise ImproperlyConfigured(
-            f"{path} was written by an older umbel (layout {version}, this one knows "
-            f"{SCHEMA_VERSION}); let that one finish what is in it, or move the file away"
         )
     return int(version)
 

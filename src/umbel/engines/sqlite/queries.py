@@ -1,4 +1,4 @@
-"""The statements of ``queries.sql``, by name, and those of ``schema.sql``.
+"""The statements of ``queries.sql``, by name, and those of ``schema.sql`` and ``upgrades.sql``.
 
 SQL stands in files of its own, so that it can be read, and tried in SQLite's shell, as SQL.
 """
@@ -30,6 +30,16 @@ def _schema(text: str) -> tuple[str, ...]:
     return tuple(statement for piece in bare.split(";") if (statement := piece.strip()))
 
 
+def _upgrades(text: str) -> dict[int, tuple[str, ...]]:
+    return {
+        int(name.removeprefix("from_")): _schema(body) for name, body in _statements(text).items()
+    }
+
+
 SCHEMA: tuple[str, ...] = _schema(
     Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+)
+# By the layout that they start from.
+UPGRADES: Mapping[int, tuple[str, ...]] = _upgrades(
+    Path(__file__).with_name("upgrades.sql").read_text(encoding="utf-8")
 )

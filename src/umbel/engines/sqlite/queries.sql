@@ -61,20 +61,20 @@ SELECT EXISTS (SELECT 1 FROM messages WHERE state = 3);
 
 -- name: judged
 -- Messages that only have to be settled, as somebody else decided.
-SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+SELECT id, queue, raw, deliveries, redelivered, verdict, tries, history FROM messages
 WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 0
 ORDER BY id LIMIT :limit;
 
 -- name: lost
 -- Messages that were lost with their own process, and claims of joins.
-SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+SELECT id, queue, raw, deliveries, redelivered, verdict, tries, history FROM messages
 WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 1 AND (losses > 0) = 0 AND begun = 0
 ORDER BY id LIMIT :limit;
 
 -- name: suspect
 -- One message that was lost with a whole worker; after two losses only where no other such message
 -- runs in this worker.
-SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+SELECT id, queue, raw, deliveries, redelivered, verdict, tries, history FROM messages
 WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 1 AND (losses > 0) = 1 AND begun = 0
     AND (losses < 2 OR NOT EXISTS (
         SELECT 1 FROM messages AS running
@@ -85,8 +85,9 @@ WHERE state = 3 AND queue = :queue AND (verdict IS NULL) = 1 AND (losses > 0) = 
 ORDER BY id LIMIT 1;
 
 -- name: ready
--- The next messages of one queue and step. Queue by queue: IN (...) would sort the backlog.
-SELECT id, queue, raw, deliveries, redelivered, verdict FROM messages
+-- The next messages of one queue and step. Queue by queue: IN (...) would sort the backlog. What
+-- has a history is in the lane.
+SELECT id, queue, raw, deliveries, redelivered FROM messages
 WHERE state = 0 AND queue = ? AND step = ? ORDER BY id LIMIT ?;
 
 -- name: lease
@@ -129,8 +130,8 @@ SELECT queue, count(*) FROM messages WHERE state = 1 AND owner = ? GROUP BY queu
 
 -- name: bury
 -- Before the message is deleted: to the dead letters.
-INSERT INTO dead (died, queue, step, task_id, task, deliveries, cause, raw)
-SELECT :now, queue, step, task_id, task, deliveries, :cause, raw FROM messages
+INSERT INTO dead (died, queue, step, task_id, task, deliveries, cause, raw, history)
+SELECT :now, queue, step, task_id, task, deliveries, :cause, raw, history FROM messages
 WHERE state = 1 AND owner = :owner AND token = :token;
 
 -- name: bury_unroutable
@@ -145,13 +146,14 @@ WHERE state = 1 AND owner = ? AND token = ? AND begun = 0;
 
 -- name: held
 -- What one lease is, to judge its loss.
-SELECT id, deliveries, losses, begun, verdict FROM messages
+SELECT id, deliveries, losses, begun, verdict, tries, history FROM messages
 WHERE state = 1 AND owner = ? AND token = ?;
 
 -- name: count_loss
 -- It ran when its process died: into the lane, counted, perhaps judged.
 UPDATE messages
-SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1, deliveries = ?, verdict = ?
+SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1,
+    deliveries = ?, verdict = ?, tries = ?, history = ?
 WHERE id = ?;
 
 -- name: return_all
@@ -179,6 +181,8 @@ UPDATE messages
 SET state = 3, home = 3, owner = NULL, token = NULL, redelivered = 1,
     losses = losses + 1,
     deliveries = deliveries + (losses > 0),
+    tries = tries + (verdict IS NOT NULL),
+    history = substr(history || :death, -:most_bytes),
     verdict = coalesce(
         verdict,
         CASE WHEN begun THEN :begun END,
@@ -357,7 +361,7 @@ DELETE FROM parts WHERE group_id = ?;
 
 -- name: dead_letters
 -- Dead letters that fit, the newest first. A parameter that is NULL asks for nothing.
-SELECT id, died, queue, task_id, task, deliveries, cause, raw FROM dead
+SELECT id, died, queue, task_id, task, deliveries, cause, raw, history FROM dead
 WHERE (:numbers IS NULL OR id IN (SELECT value FROM json_each(:numbers)))
     AND (:up_to IS NULL OR id <= :up_to)
     AND (:task_ids IS NULL OR task_id IN (SELECT value FROM json_each(:task_ids)))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from umbel.engines.sqlite.messages import Arrivals
 from umbel.engines.sqlite.queries import SQL
+from umbel.model.history import MOST_BYTES, WITH_ITS_WORKER, with_death
 from umbel.model.lease import Loss
 from umbel.ports.broker import SweepPolicy
 
@@ -18,18 +19,25 @@ FIRE_BATCH = 1000
 
 
 def count_losses(
-    sql: sqlite3.Connection, owner: int, losses: Sequence[Loss], policy: SweepPolicy
+    sql: sqlite3.Connection,
+    consumer: tuple[int, str],
+    losses: Sequence[Loss],
+    policy: SweepPolicy,
+    now: float,
 ) -> int:
     """Move what ran in a process that died into the lane, counted and perhaps judged."""
+    owner, name = consumer
     moved = 0
     for loss in losses:
         row = sql.execute(SQL["held"], (owner, loss.token)).fetchone()
         if row is None:
             continue
-        message_id, deliveries, worker_losses, begun, verdict = row
-        deliveries += loss.counted
+        message_id, deliveries, worker_losses, begun, verdict, tries, history = row
         if verdict is None:
+            deliveries += loss.counted
             verdict = loss.verdict
+        else:
+            tries += loss.counted
         if verdict is None and begun:
             verdict = policy.begun
         if verdict is None and not loss.counted:
@@ -38,7 +46,9 @@ def count_losses(
         # The first loss with a whole worker is not counted, but it may have been a run.
         if verdict is None and deliveries + min(worker_losses, 1) >= policy.max_deliveries:
             verdict = policy.poison
-        moved += sql.execute(SQL["count_loss"], (deliveries, verdict, message_id)).rowcount
+        history = with_death(history, now, name, loss.how)
+        facts = (deliveries, verdict, tries, history, message_id)
+        moved += sql.execute(SQL["count_loss"], facts).rowcount
     return moved
 
 
@@ -54,10 +64,15 @@ def note_queues(sql: sqlite3.Connection, owner: int, arrivals: Arrivals) -> None
         arrivals.returned(queue, number)
 
 
-def give_up(sql: sqlite3.Connection, owner: int, policy: SweepPolicy) -> int:
+def give_up(
+    sql: sqlite3.Connection, consumer: tuple[int, str], policy: SweepPolicy, now: float
+) -> int:
     """Make suspects of everything that a lost worker's consumer held."""
+    owner, name = consumer
     facts = {
         "owner": owner,
+        "death": with_death("", now, name, WITH_ITS_WORKER),
+        "most_bytes": MOST_BYTES,
         "begun": policy.begun,
         "poison": policy.poison,
         "max_deliveries": policy.max_deliveries,

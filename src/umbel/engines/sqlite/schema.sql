@@ -1,4 +1,4 @@
--- The tables of one umbel file (user_version 2). Everything is in this file; only wake-ups and the
+-- The tables of one umbel file (user_version 3). Everything is in this file; only wake-ups and the
 -- locks that show who lives are beside it, in the folder <file>-peers.
 --
 -- messages: every message that is not dead, in exactly one state:
@@ -22,6 +22,8 @@ CREATE TABLE messages (
     redelivered INTEGER NOT NULL DEFAULT 0,
     begun       INTEGER NOT NULL DEFAULT 0,  -- must not begin again
     verdict     BLOB,                        -- an outcome that somebody else decided
+    tries       INTEGER NOT NULL DEFAULT 0,  -- processes that died with it after it was judged
+    history     TEXT    NOT NULL DEFAULT '', -- its deaths: see model/history.py
     task_id     TEXT    NOT NULL,
     task        TEXT    NOT NULL,
     raw         BLOB    NOT NULL             -- the envelope
@@ -90,7 +92,8 @@ CREATE TABLE dead (
     task       TEXT    NOT NULL,
     deliveries INTEGER NOT NULL,
     cause      TEXT    NOT NULL,
-    raw        BLOB    NOT NULL
+    raw        BLOB    NOT NULL,
+    history    TEXT    NOT NULL DEFAULT ''   -- of its deaths: see model/history.py
 );
 
 -- revocations: tasks that must not run. The highest id is the epoch; ids are never used again.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from umbel.model.history import MOST_BYTES, WITH_ITS_WORKER, deaths
+from umbel.model.join import JoinOpening
 from umbel.model.lease import Lease, Loss
 from umbel.model.settlement import Fate, Settlement
 from umbel.ports.broker import Broker
+from umbel.ports.graveyard import Wanted
 from umbel.testing.conformance.harness import (
     BEGUN,
     POISON,
@@ -14,6 +17,7 @@ from umbel.testing.conformance.harness import (
     message,
     messages,
     names,
+    part,
     settle,
 )
 
@@ -88,6 +92,122 @@ class RecoveryCases:
         leases = drain(broker, "w.0.2")
         assert names(leases) == "b a c"
         assert [each.verdict for each in leases] == [VERDICT, None, None]
+
+    def test_a_death_is_told_in_the_history(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        before = engine.now()
+        broker.publish(messages("a"))
+        held = _lease_anew(broker, 0)
+        broker.recover("w.0.0", [Loss(held.token, how="pid 1: signal 9")], engine.policy)
+        again = _lease_anew(broker, 1)
+        broker.release("w.0.1", [again.token])
+        broker.retire("w.0.1")
+        held = _lease_anew(broker, 2, lease_s=engine.lease_s)
+        engine.lose("w.0.2", broker)
+        held = _lease_anew(broker, 3)
+        broker.recover("w.0.3", [Loss(held.token, counted=False, how="our own")], engine.policy)
+
+        held = _lease_anew(broker, 4)
+
+        told = deaths(held.history)
+        assert [death.consumer for death in told] == ["w.0.0", "w.0.2"]
+        assert [death.how for death in told] == ["pid 1: signal 9", WITH_ITS_WORKER]
+        assert before - 1 < told[0].at <= told[1].at < engine.now() + 1
+        assert held.raw == b"a"
+        settle(broker, "w.0.4", Settlement(held.token, Fate.DEAD, cause="enough"))
+        (letter,) = broker.graveyard.letters(Wanted(), 10)
+        assert letter.history == held.history
+        assert broker.graveyard.show(letter.number) == letter
+
+    def test_a_death_is_told_in_the_history_which_does_not_grow_without_end(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        policy = engine.policy._replace(max_deliveries=1000)
+
+        for epoch in range(40):
+            held = _lease_anew(broker, epoch)
+            how = f"death {epoch} " + "x" * 100
+            broker.recover(f"w.0.{epoch}", [Loss(held.token, how=how)], policy)
+        held = _lease_anew(broker, 40)
+
+        assert held.raw == b"a"
+        assert held.deliveries == 40
+        assert 1900 <= len(held.history) <= MOST_BYTES
+        assert [death.how[:8] for death in deaths(held.history)][-2:] == ["death 38", "death 39"]
+        assert len(deaths(held.history)) < 20
+
+    def test_a_replayed_letter_has_no_history(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        held = _lease_anew(broker, 0)
+        broker.recover("w.0.0", [Loss(held.token, VERDICT, how="pid 1")], engine.policy)
+        held = _lease_anew(broker, 1)
+        broker.recover("w.0.1", [Loss(held.token, how="pid 2")], engine.policy)
+        held = _lease_anew(broker, 2)
+        settle(broker, "w.0.2", Settlement(held.token, Fate.DEAD, cause="enough"))
+
+        broker.graveyard.replay(Wanted())
+
+        again = _lease_anew(broker, 3)
+        assert (held.tries, len(deaths(held.history))) == (1, 2)
+        assert (again.raw, again.history, again.tries, again.deliveries) == (b"a", "", 0, 0)
+
+    def test_a_verdict_counts_its_tries(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        held = _lease_anew(broker, 0)
+        broker.recover("w.0.0", [Loss(held.token, VERDICT)], engine.policy)
+        tries = []
+
+        for epoch in (1, 2):
+            held = _lease_anew(broker, epoch)
+            tries.append((held.tries, held.deliveries, held.verdict))
+            broker.recover(f"w.0.{epoch}", [Loss(held.token)], engine.policy)
+        held = _lease_anew(broker, 3, lease_s=engine.lease_s)
+        tries.append((held.tries, held.deliveries, held.verdict))
+        engine.lose("w.0.3", broker)
+        held = _lease_anew(broker, 4)
+
+        assert tries == [(0, 1, VERDICT), (1, 1, VERDICT), (2, 1, VERDICT)]
+        assert (held.tries, held.verdict, held.raw) == (3, VERDICT, b"a")
+
+    def test_a_verdict_counts_its_tries_only_where_a_process_died_of_it(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.publish(messages("a"))
+        held = _lease_anew(broker, 0)
+        broker.recover("w.0.0", [Loss(held.token, VERDICT)], engine.policy)
+
+        held = _lease_anew(broker, 1)
+        broker.recover("w.0.1", [], engine.policy)
+        held = _lease_anew(broker, 2)
+        broker.recover("w.0.2", [Loss(held.token, counted=False)], engine.policy)
+        held = _lease_anew(broker, 3)
+        broker.release("w.0.3", [held.token])
+        broker.retire("w.0.3")
+
+        held = _lease_anew(broker, 4)
+        assert (held.tries, held.verdict) == (0, VERDICT)
+
+    def test_what_a_process_died_with_is_known_as_redelivered_also_a_join(
+        self, engine: Harness
+    ) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a"), [JoinOpening("g", 1)])
+        (held,) = lease(broker, "w.0.1")
+        _, (claim,) = broker.cycle(
+            "w.0.1", [Settlement(held.token, parts=(part("g", 0),))], ["q"], 1
+        )
+
+        broker.recover("w.0.1", [], engine.policy)
+
+        again = _lease_anew(broker, 2)
+        assert again.raw == claim.raw
+        assert (claim.redelivered, again.redelivered) == (False, True)
 
     def test_a_recovered_consumer_is_forgotten(self, engine: Harness) -> None:
         broker = engine.open().broker

@@ -61,7 +61,8 @@ local function bury(m, cause)
   local now = redis.call('TIME')
   local time = now[1] .. '.' .. string.format('%06d', now[2])
   redis.call('HSET', P .. 'umbel:dead:' .. number, 'raw', raw, 'cause', cause, 'queue', m.queue,
-    'suffix', m.suffix, 'flags', m.flags == 'j' and 'j' or '', 'deliveries', m.deliveries,
+    'suffix', m.suffix, 'flags', string.match(m.flags, 'j') or '', 'deliveries', m.deliveries,
+    'history', m.history,
     'time', time, 'id', string.match(raw, '"id"%s*:%s*"([^"\\]*)"') or '',
     'task', string.match(raw, '"task"%s*:%s*"([^"\\]*)"') or '')
   redis.call('ZADD', P .. 'umbel:dead', time, number)
@@ -73,7 +74,8 @@ local function push_runs(from, runs)
       -- The list's name is queue and suffix; so it is when it is pushed again.
       local queue = string.sub(list, #P + 1)
       for i = first, last do
-        bury({raw = A[i], queue = queue, suffix = '', flags = '', deliveries = 0}, error.err)
+        bury({raw = A[i], queue = queue, suffix = '', flags = '', deliveries = 0, history = ''},
+        error.err)
       end
     end)
   end
@@ -151,7 +153,7 @@ local function settle(i, token, fate, extra)
   local delivery, m = take(token, fate, extra)
   if not delivery then return false end
   if fate == '1' then
-    m.deliveries, m.losses = 0, 0
+    m.deliveries, m.losses, m.history, m.tries = 0, 0, '', 0
     if m.flags == 'r' then m.flags = '' end
     give_back(m, 'LPUSH')
   elseif fate == '2' then

@@ -15,8 +15,8 @@ for i = 2, #ARGV do
     local tag = tag_of(raw)
     -- Somebody asked for this run: what follows from it is to be sent.
     if tag then redis.call('DEL', P .. 'umbel:d:' .. queue .. ':' .. tag) end
-    give_back({deliveries = 0, losses = 0, flags = fields[4] or '', verdict = '', queue = queue,
-      suffix = fields[3] or '', raw = raw}, 'LPUSH')
+    give_back({deliveries = 0, losses = 0, history = '', tries = 0, flags = fields[4] or '',
+      verdict = '', queue = queue, suffix = fields[3] or '', raw = raw}, 'LPUSH')
     count = count + 1
   end
 end

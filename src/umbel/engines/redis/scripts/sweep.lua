@@ -2,7 +2,7 @@
 -- Gives up consumers whose lease has passed, moves what is due, and forgets old revocations.
 --
 -- ARGV: P, lease, interval, most deliveries, verdict of poison, verdict of what had begun, how many
--- consumers and how many due messages at most.
+-- consumers and how many due messages at most, what is told of a loss.
 -- Gives {consumers given up, messages moved, seconds to the next due time or '', '1' if there is
 -- more to do now}.
 P = ARGV[1]
@@ -16,8 +16,10 @@ local last = tonumber(redis.call('GETEX', P .. 'umbel:swept') or nil)
 redis.call('SET', P .. 'umbel:swept', stamp)
 
 -- A message that was lost with a whole worker: the first time it may have been a bystander.
-local function lose(value)
+local function lose(value, consumer)
   local m = split(value)
+  add_death(m, consumer, ARGV[9])
+  if m.verdict ~= '' then m.tries = m.tries + 1 end
   m.losses = m.losses + 1
   if m.losses > 1 then m.deliveries = m.deliveries + 1 end
   if m.flags == 'b' then
@@ -44,7 +46,7 @@ else
     redis.call('DEL', P .. 'umbel:c:' .. consumer)
     local held = held_by(consumer)
     for i = #held, 1, -1 do
-      lose(held[i].value)
+      lose(held[i].value, consumer)
       moved = moved + 1
     end
     redis.call('DEL', P .. 'umbel:i:' .. consumer)

@@ -1,23 +1,36 @@
 -- Values (see keys.py), and where they go when they are given back. Expects P, the prefix.
 
 local function split(value)
-  local d, l, flags, v, q, s, at =
-    string.match(value, '^(%d+),(%d+),(%a*),(%d+),(%d+),(%d+):()')
+  local d, l, flags, v, q, s, more, at =
+    string.match(value, '^(%d+),(%d+),(%a*),(%d+),(%d+),(%d+)([%d,]*):()')
+  local h, tries = 0, 0
+  if more ~= '' then h, tries = string.match(more, '^,(%d+),(%d+)$') end
   local queue_end = at + q
   local suffix_end = queue_end + s
   local verdict_end = suffix_end + v
+  local history_end = verdict_end + h
   return {
     deliveries = tonumber(d), losses = tonumber(l), flags = flags,
     queue = string.sub(value, at, queue_end - 1),
     suffix = string.sub(value, queue_end, suffix_end - 1),
     verdict = string.sub(value, suffix_end, verdict_end - 1),
-    raw = string.sub(value, verdict_end),
+    history = string.sub(value, verdict_end, history_end - 1), tries = tonumber(tries),
+    raw = string.sub(value, history_end),
   }
 end
 
 local function join(m)
+  local more = m.history ~= '' and (',' .. #m.history .. ',' .. m.tries) or ''
   return m.deliveries .. ',' .. m.losses .. ',' .. m.flags .. ',' .. #m.verdict .. ','
-    .. #m.queue .. ',' .. #m.suffix .. ':' .. m.queue .. m.suffix .. m.verdict .. m.raw
+    .. #m.queue .. ',' .. #m.suffix .. more .. ':' .. m.queue .. m.suffix .. m.verdict .. m.history
+    .. m.raw
+end
+
+-- One more line; only the last 2,000 bytes are kept.
+local function add_death(m, consumer, how)
+  local now = redis.call('TIME')
+  local line = now[1] .. string.format('.%03d', math.floor(now[2] / 1000))
+  m.history = string.sub(m.history .. line .. '\t' .. consumer .. '\t' .. how .. '\n', -2000)
 end
 
 -- push is RPUSH (served next) or LPUSH (served last).
