@@ -43,7 +43,6 @@ def test_a_setting_without_effect_is_named(setting: str, value: Any) -> None:
     [
         ("worker_send_task_events", False),
         ("worker_enable_remote_control", False),
-        ("worker_disable_rate_limits", True),
         ("beat_schedule", {}),
         ("task_acks_on_failure", True),
     ],
@@ -60,11 +59,11 @@ def test_task_options_without_effect_are_named_with_their_tasks() -> None:
     app = Celery("shop", broker="memory://")
 
     for number in range(5):
-        app.task(name=f"shop.limited{number}", rate_limit="10/m")(lambda: None)
+        app.task(name=f"shop.kept{number}", acks_on_failure=False)(lambda: None)
     app.task(name="shop.kept", acks_on_failure_or_timeout=False)(lambda: None)
     app.finalize()
 
     assert unheeded(app) == [
-        "rate_limit of shop.limited0, shop.limited1, shop.limited2 and 2 more",
         "acks_on_failure_or_timeout of shop.kept",
+        "acks_on_failure of shop.kept0, shop.kept1, shop.kept2 and 2 more",
     ]

@@ -276,7 +276,7 @@ def test_an_idle_worker_burns_no_measurable_processor_time(start):
 
 def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
     asking = "\napp.conf.update(worker_state_db='state', task_send_sent_event=True)\n"
-    asking += "app.tasks['asking.add'].rate_limit = '1/s'\n"
+    asking += "app.tasks['asking.add'].acks_on_failure = False\n"
     (folder / "asking.py").write_text(APP + asking)
 
     worker = start("-c", "1", "-E", "-l", "INFO", app="asking")
@@ -285,7 +285,7 @@ def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
 
     [line] = [line for line in worker.log.splitlines() if "no effect yet" in line]
     assert "WARNING" in line
-    for word in ("worker_state_db", "task_send_sent_event", "rate_limit of asking.add", "-E"):
+    for word in ("worker_state_db", "task_send_sent_event", "acks_on_failure of asking.add", "-E"):
         assert word in line
 
 

@@ -67,9 +67,9 @@ class Plan:
 
     __slots__ = (
         "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
-        "is_at_most_once", "name", "on_failure", "on_retry", "on_success", "resultrepr_maxsize",
-        "run", "soft_time_limit", "store_errors_even_if_ignored", "task", "throws", "time_limit",
-        "track_started",
+        "interval_ns", "is_at_most_once", "name", "on_failure", "on_retry", "on_success",
+        "resultrepr_maxsize", "run", "soft_time_limit", "store_errors_even_if_ignored", "task",
+        "throws", "time_limit", "track_started",
     )  # fmt: skip
 
     before_start: Callable[..., Any] | None
@@ -97,6 +97,8 @@ class Plan:
         self.resultrepr_maxsize = int(task.resultrepr_maxsize)
         # Said explicitly, on the task or the app; the default settles late.
         self.is_at_most_once = task.acks_late is False
+        # From one start to the next, in the whole worker; 0: no rate limit. A worker sets it.
+        self.interval_ns = 0
 
 
 def execute(plan: Plan, request: Request, args: Any, kwargs: Any) -> Outcome:

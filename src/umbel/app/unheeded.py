@@ -15,7 +15,6 @@ from umbel.app.settings import LATER, REFUSED, SETTINGS
 _AS_WE_DO = {
     "task_acks_on_failure": (True,),
     "task_acks_on_timeout": (True,),
-    "worker_disable_rate_limits": (True,),
 }
 # Values that ask for something, though they are False.
 _MEANT = {
@@ -25,7 +24,6 @@ _MEANT = {
 }
 # Options of a task without effect, with the setting that they override and what it means.
 _TASK_OPTIONS = {
-    "rate_limit": "task_default_rate_limit",
     "acks_on_failure_or_timeout": "task_acks_on_failure_or_timeout",
     "acks_on_failure": "task_acks_on_failure",
     "acks_on_timeout": "task_acks_on_timeout",

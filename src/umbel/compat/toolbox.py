@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any, TypeVar
 
+from umbel.app.rates import per_second
 from umbel.model.clock import parse_iso8601
 
 T = TypeVar("T")
@@ -203,10 +204,7 @@ def to_utc(value: datetime) -> datetime:
 
 def rate(text: Any) -> float:
     """Tasks per second from ``10/s``, ``100/m``, ``1000/h`` or a number."""
-    if not isinstance(text, str):
-        return float(text or 0)
-    count, _, unit = text.partition("/")
-    return float(count) / {"s": 1, "m": 60, "h": 3600}[unit or "s"]
+    return per_second(text)
 
 
 def get_exponential_backoff_interval(

@@ -26,7 +26,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Protocol
 
-from umbel.app import logs, signals
+from umbel.app import logs, rates, signals
 from umbel.app.app import App
 from umbel.app.execution import Plan, execute, traceback_of
 from umbel.model.clock import monotonic_ns, unix_s
@@ -41,6 +41,7 @@ from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.options import EXIT_STOPPED, ChildOptions
 from umbel.worker.orders import Orders
+from umbel.worker.rates import Rates
 from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
 
@@ -75,6 +76,9 @@ class Slot(Protocol):
     def add_done(self, number: int) -> None: ...
 
     def note_due(self, unix_seconds: float) -> None: ...
+
+    @property
+    def rates(self) -> Rates: ...
 
     @property
     def watch_fd(self) -> int: ...
@@ -124,6 +128,7 @@ class Child:
             accept=accept,
             timezone=zone_of(conf),
             revoked=revoked,
+            rates=lambda: slot.rates,
         )
         self.settler = Settler(app, self.pair.store, result_accept)
         self.consumer = Consumer(
@@ -171,6 +176,7 @@ class Child:
             if task is None:
                 return None
             plan = self._plans[name] = Plan(task)
+            plan.interval_ns = self._interval_ns(task)
             if name in self.orders.time_limits:
                 plan.soft_time_limit, plan.time_limit = self.orders.time_limits[name]
         return plan
@@ -184,6 +190,20 @@ class Child:
             plan = self._plans.get(name)
             if plan is not None:
                 plan.soft_time_limit, plan.time_limit = soft_s, hard_s
+        for plan in self._plans.values():
+            plan.interval_ns = self._interval_ns(plan.task)
+
+    def _interval_ns(self, task: Any) -> int:
+        """From one start of a task to the next, as an operator, the task or the app says."""
+        if self.app.conf.worker_disable_rate_limits:
+            return 0
+        limit = self.orders.rate_limits.get(task.name, task.rate_limit)
+        try:
+            return rates.interval_ns(limit)
+        except ValueError as error:
+            # Of a task that was made after the worker's start, which refuses such a limit.
+            logger.error("task %s runs without a rate limit: %s", task.name, error)
+            return 0
 
     def limits_of(self, job: Job) -> tuple[float | None, float | None]:
         """(soft, hard) seconds: of the message, the task, or this worker."""

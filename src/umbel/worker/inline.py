@@ -88,8 +88,11 @@ class Inline:
 
     def _run_batch(self, leases: list[Lease]) -> None:
         child = self.child
+        looked = monotonic_ns()
         jobs = self._jobs_of(leases)
         if not jobs:
+            # They only wait for their time; with more of them a claim, what is behind comes sooner.
+            self.pace.adapt(len(leases), (monotonic_ns() - looked) / 1e9)
             return
         if len(leases) >= self.pace.limit or not self.pace.is_short(jobs[-1].plan.name):
             # There may be more than we can take, or this will take a while.

@@ -2,7 +2,8 @@
 
 Nothing that arrives may end the worker. Bytes that can't be understood, unknown tasks and refused
 content go to the dead letters with their cause, and where an id can be read the caller is told by
-a FAILURE record. What is not due yet is parked; what has expired or was revoked does not run.
+a FAILURE record. What is not due yet is parked, and so is what its task's rate limit does not let
+begin yet; what has expired or was revoked does not run.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from umbel.model.outcome import Failed, Outcome, Revoked
 from umbel.model.request import Request
 from umbel.wire import envelope, protocol
 from umbel.worker import verdicts
+from umbel.worker.rates import Rates
 
 # Celery's logger for this line, which users' logging settings name.
 logger = logging.getLogger("celery.worker.strategy")
@@ -59,7 +61,7 @@ class Joined(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """Not due yet."""
+    """Not due yet, or not allowed to begin yet."""
 
     lease: Lease
     due: float
@@ -98,6 +100,7 @@ class Intake:
         accept: Container[str],
         timezone: tzinfo,
         revoked: Container[str],
+        rates: Callable[[], Rates],
     ) -> None:
         self._app = app
         self._plans = plans
@@ -105,6 +108,7 @@ class Intake:
         self._accept = accept
         self._timezone = timezone
         self._revoked = revoked
+        self._rates = rates
 
     def admit(self, lease: Lease) -> Admitted:
         """What is to be done with a lease."""
@@ -132,6 +136,12 @@ class Intake:
             early = self._not_now(lease, request)
             if early is not None:
                 return early
+        if plan.interval_ns:
+            wait_ns = self._rates().wait_ns(
+                plan.name, (request.id, request.retries), plan.interval_ns
+            )
+            if wait_ns:
+                return Parked(lease, self._turn(request, wait_ns))
         return Job(lease, request, args, kwargs, plan)
 
     def admit_again(self, lease: Lease) -> Admitted:
@@ -173,6 +183,12 @@ class Intake:
         if eta is not None and eta.timestamp() > now:
             return Parked(lease, eta.timestamp())
         return None
+
+    def _turn(self, request: Request, wait_ns: int) -> float:
+        """When a message that comes too early is to come back; if it expires first, then."""
+        turn = unix_s() + wait_ns / 1e9
+        expires = self._moment(request.expires)
+        return turn if expires is None else min(turn, expires.timestamp())
 
     def _discarded(self, lease: Lease, request: Request, why: str) -> Decided:
         logger.info("Discarding revoked task: %s[%s]", request.task, request.id)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from umbel.app import finding, logs, signals
+from umbel.app import finding, logs, rates, signals
 from umbel.app.settings import PROCESS_FORMAT
 from umbel.app.task import FromSetting
 from umbel.app.unheeded import unheeded
@@ -139,6 +139,7 @@ def _briefing(app: Any, options: WorkerOptions, log: LogSettings) -> Briefing:
     result_url = app.connections.result_url()
     _refuse_memory(broker_url, result_url)
     broker_options, result_options = app.connections.engine_options()
+    _check_rate_limits(app)
     queues = tuple(app.routing.consumed_queues(options.queues, options.exclude_queues))
     return Briefing(
         pool=pool,
@@ -206,6 +207,14 @@ def _refuse_memory(broker_url: str, result_url: str | None) -> None:
                 f"{setting} is {url}, which lives inside one process; a worker has several. "
                 "Use sqlite:// or redis://; for tests there is umbel.testing"
             )
+
+
+def _check_rate_limits(app: Any) -> None:
+    for name, task in app.tasks.items():
+        try:
+            rates.per_second(task.rate_limit)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"task {name}: {error}") from error
 
 
 def _purge(app: Any, queues: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 
 from umbel.model.clock import monotonic_ns, unix_s
 from umbel.worker.orders import AREA_BYTES, OrderBook, Orders
+from umbel.worker.rates import Rates
 from umbel.worker.waiting import readable
 
 LANES = 1024
@@ -74,6 +75,7 @@ class Board:
         whole = memoryview(self._memory)
         self.words = whole[: _WORDS * 8].cast("Q")
         self.orders = OrderBook(self.words, whole[_WORDS * 8 :])
+        self.rates = Rates()
         self.stay_awake()
         # The right to watch: one byte, held by a child or lying here.
         self.watch_read, self.watch_write = os.pipe()
@@ -194,6 +196,11 @@ class Slot:
         at = self._lane + lane * _ROW
         soft_ns = self._words[at + _SOFT]
         return bool(self._words[at]) and 0 < soft_ns <= monotonic_ns()
+
+    @property
+    def rates(self) -> Rates:
+        """Whose turn it is, of the tasks that have a rate limit."""
+        return self._board.rates
 
     def add_done(self, number: int) -> None:
         """So many more tasks have ended."""
@@ -346,6 +353,7 @@ class LocalSlot:
         self._orders = Orders()
         self._on_due = on_due
         self._on_ready = on_ready
+        self._rates: Rates | None = None
         # popleft is atomic, so that another thread may drain.
         self._unstarted: deque[int] = deque()
         self._running: dict[int, Running] = {}
@@ -416,6 +424,13 @@ class LocalSlot:
 
     def pass_watch(self) -> None:
         """To nobody."""
+
+    @property
+    def rates(self) -> Rates:
+        """Whose turn it is, of the tasks that have a rate limit."""
+        if self._rates is None:
+            self._rates = Rates()
+        return self._rates
 
     def add_done(self, number: int) -> None:
         """So many more tasks have ended."""
