@@ -41,6 +41,7 @@ from umbel.model import ids
 from umbel.model.call import Call
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.model.join import JoinOpening
+from umbel.model.lamport import LamportClock
 from umbel.ports import current
 from umbel.ports.engine import Pair
 from umbel.results import group as groups
@@ -118,6 +119,7 @@ class App:
         self.archive = TaskArchive(self, self.conf, self.connections)
         self.dead = DeadLetters(self.connections, self.conf)  # messages that could not be run
         self.control = Control(self.archive)
+        self.clock = LamportClock()  # of the events that this process sends and hears
         self.log = self.logs = Logs(self)
         self.loader = Loader(self)
         self.steps: Any = {"worker": set(), "consumer": set()}
@@ -486,6 +488,26 @@ class App:
         return groups.ResultSet(results, **kwargs)
 
     # - Servers
+
+    @property
+    def events(self) -> Any:
+        """Sending and hearing events: ``Receiver``, ``State``, ``Dispatcher``."""
+        # Not at the top: most programs neither send nor hear any.
+        from umbel.events.entrance import Events
+
+        return Events(self)
+
+    def connection(self, url: str | None = None) -> Any:
+        """The way to the broker, or to another one, for receivers of events and inspectors."""
+        from umbel.app.connecting import Connection
+
+        return Connection(self.connections, url)
+
+    connection_for_read = connection_for_write = connection
+
+    def connection_or_acquire(self, connection: Any = None, pool: bool = True) -> Any:
+        """The connection that is given, or one of its own: ``with`` it."""
+        return connection or self.connection()
 
     def open_pair(self) -> Pair:
         """A fresh broker and store, which belong to the caller."""

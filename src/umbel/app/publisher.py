@@ -8,7 +8,7 @@ group of a million from a generator never lies in memory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -44,6 +44,7 @@ class Publisher:
         self._pid = 0
         self._revision = -1
         self._templates: dict[str, Template | None] = {}
+        self._tells_sent: Any = None  # says ``task-sent``; None where nobody asked for it
         self._maker: TermsMaker
         self._policy: RetryPolicy
 
@@ -62,6 +63,12 @@ class Publisher:
             else NEVER
         )
         self._templates = {}
+        self._tells_sent = None
+        if conf.task_send_sent_event:
+            # Not at the top: who sends no events does not load them.
+            from umbel.events.sent import SentEvents
+
+            self._tells_sent = SentEvents(self._app)
         # Delivery tags have the form of ids, random per process and counted within it: 0.2 us
         # where an id costs 1.3, and as unique.
         self._tag_start = new_id()[:-12]
@@ -161,11 +168,11 @@ class Publisher:
             calls.append(item)
             if len(messages) >= BATCH:
                 self._publish(messages, openings)
-                self._told(calls)
+                self._told(calls, messages)
                 calls, messages, openings = [], [], []
         if messages or openings:
             self._publish(messages, openings)
-            self._told(calls)
+            self._told(calls, messages)
 
     def send_one(self, call: Call, task: Any) -> None:
         """Publish one call, with its own ``retry`` and ``retry_policy``."""
@@ -180,8 +187,8 @@ class Publisher:
                 policy = policy_of(options.get("retry_policy"), base)
             self._declare(options)
         self._publish([message], (), policy)
-        if signals.after_task_publish.receivers or signals.task_sent.receivers:
-            self._told([call])
+        if signals.after_task_publish.receivers or signals.task_sent.receivers or self._tells_sent:
+            self._told([call], [message])
 
     def _publish(
         self,
@@ -221,7 +228,13 @@ class Publisher:
             for way in self._app.routing.bindings([queue.name]):
                 broker.bind(way.exchange, way.kind, way.queue, way.routing_key)
 
-    def _told(self, calls: list[Call]) -> None:
+    def tell_sent(self, messages: Sequence[Message]) -> None:
+        """Let monitors know of messages that a settlement has sent."""
+        if self._tells_sent is not None:
+            self._tells_sent.tell(messages)
+
+    def _told(self, calls: list[Call], messages: list[Message]) -> None:
+        self.tell_sent(messages)
         after, sent = signals.after_task_publish, signals.task_sent
         if not (after.receivers or sent.receivers):
             return

@@ -6,27 +6,20 @@ from umbel.model.errors import NotBuiltYet
 
 _KOMBU = "umbel has connections of its own, one a thread; use send_task, or a Redis client of yours"
 _BEAT = "schedules are not built yet; let cron run `umbel -A APP call TASK`"
-_EVENTS = "events are not built yet; use the task_* and worker_* signals"
 
 REFUSED = {
     "amqp": "use task_queues and app.routing.queues",
-    "connection": _KOMBU,
-    "connection_for_read": _KOMBU,
-    "connection_for_write": _KOMBU,
-    "connection_or_acquire": _KOMBU,
     "default_connection": _KOMBU,
     "default_producer": _KOMBU,
     "broker_connection": _KOMBU,
     "pool": _KOMBU,
     "producer_pool": _KOMBU,
     "producer_or_acquire": _KOMBU,
-    "events": _EVENTS,
     "Beat": _BEAT,
     "add_periodic_task": _BEAT,
     "setup_security": "signed messages are not built yet; keep the broker to yourself (TLS, ACLs)",
     "WorkController": "start workers with app.worker_main() or `umbel worker`",
     "Worker": "start workers with app.worker_main() or `umbel worker`",
-    "clock": "umbel's messages carry no logical clock",
 }
 
 

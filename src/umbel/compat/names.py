@@ -26,6 +26,7 @@ MODULES = {
     "celery.app": "umbel: Celery bugreport shared_task",
     "celery.app.base": "umbel: Celery",
     "celery.app.builtins": "",
+    "celery.app.events": "umbel.events.entrance: Events",
     "celery.app.log": "umbel.app.logs: TaskFormatter",
     "celery.app.registry": "umbel.app.registry: TaskRegistry",
     "celery.app.task": """
@@ -62,6 +63,19 @@ MODULES = {
     """,
     "celery.fixups": "",
     "celery.fixups.django": "umbel.app.django: DjangoFixup fixup",
+    "celery.events": """
+        umbel.events.dispatcher: Event=event EventDispatcher group_from
+        umbel.events.receiver: EventReceiver
+    """,
+    "celery.events.dispatcher": "umbel.events.dispatcher: EventDispatcher",
+    "celery.events.event": "umbel.events.dispatcher: Event=event group_from",
+    "celery.events.receiver": "umbel.events.receiver: EventReceiver",
+    "celery.events.snapshot": "umbel.events.camera: Polaroid",
+    "celery.events.state": """
+        umbel.events.picture: State
+        umbel.events.sightings: HEARTBEAT_DRIFT_MAX HEARTBEAT_EXPIRE_WINDOW TASK_EVENT_TO_STATE
+            Task Worker heartbeat_expires
+    """,
     "celery.exceptions": """
         umbel.model.errors: AlreadyRegistered AlwaysEagerIgnored BackendError
             BackendGetMetaError BackendStoreError CDeprecationWarning
@@ -172,7 +186,6 @@ _BEAT = (
     " Celery's own beat send to the same Redis"
 )
 _CONTROL = "workers take no remote commands yet; stop a worker with SIGTERM, look with `umbel list`"
-_EVENTS = "no events are sent yet; the worker's log has a line for each task's start and end"
 _POOLS = "use -P prefork, -P threads or -P solo"
 _BACKENDS = "use sqlite://, redis:// or memory:// as the result backend"
 _TRANSPORT = "umbel has no kombu connections; send tasks, or talk to the broker's own client"
@@ -190,7 +203,6 @@ NOT_BUILT = {
     "celery.concurrency": _POOLS,
     "celery.contrib.migrate": "umbel and Celery may share one Redis; no message needs to move",
     "celery.contrib.rdb": "use a debugger that attaches, or run the task with task.apply()",
-    "celery.events": _EVENTS,
     "celery.loaders": "name the settings with --config or app.config_from_object",
     "celery.platforms": "let the service manager (systemd, a container) do it",
     "celery.schedules": _BEAT,

@@ -1,0 +1,1 @@
+"""What workers and clients tell while they work, and what monitors make of it."""
