@@ -22,7 +22,7 @@ from umbel.compat.finder import install_as_celery
 from umbel.front import Celery, bugreport, current_app, current_task
 from umbel.model.ids import new_id as uuid
 from umbel.model.queues import Binding as binding
-from umbel.model.queues import Exchange, Queue
+from umbel.model.queues import Broadcast, Exchange, Queue
 from umbel.model.version import VERSION as __version__
 from umbel.results.eager import EagerResult
 from umbel.results.group import GroupResult, ResultSet
@@ -30,6 +30,7 @@ from umbel.results.handle import AsyncResult
 
 __all__ = [
     "AsyncResult",
+    "Broadcast",
     "Celery",
     "EagerResult",
     "Exchange",

@@ -15,7 +15,7 @@ import pytest
 
 from umbel import Celery, Exchange, Queue
 from umbel.model.clock import unix_s
-from umbel.model.errors import AlwaysEagerIgnored, NotBuiltYet, QueueNotFound
+from umbel.model.errors import AlwaysEagerIgnored, QueueNotFound
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "messages.json").read_text())
 # What each publish makes anew, or counts from now.
@@ -209,11 +209,6 @@ def test_a_queue_that_is_not_declared_may_be_refused(app: Celery, broker: Any) -
 
     with pytest.raises(QueueNotFound, match="'other' is not in task_queues"):
         app.task(lambda: None, name="t").apply_async(queue="other")
-
-
-def test_fanout_is_refused_by_name(app: Celery, broker: Any) -> None:
-    with pytest.raises(NotBuiltYet, match="'news' is of type fanout"):
-        app.task(lambda: None, name="t").apply_async(exchange=Exchange("news", "fanout"))
 
 
 def test_what_a_task_sends_belongs_to_its_workflow(app: Celery, broker: Any) -> None:

@@ -94,10 +94,10 @@ class Fleet:
             "WIRE_CONF": json.dumps(conf or {}),
         }
 
-    def start(self, house, *arguments, name="w1", conf=None):
+    def start(self, house, *arguments, name="w1", conf=None, app="wire_tasks"):
         """A worker; not waited for, so that several may start at the same time."""
         log_path = self.folder / f"{house}-{len(self.workers)}.log"
-        command = [sys.executable, "-m", house, "-A", "wire_tasks", "worker", "-l", "INFO"]
+        command = [sys.executable, "-m", house, "-A", app, "worker", "-l", "INFO"]
         command += ["-n", f"{name}@host.example", *arguments]
         with log_path.open("w") as log:
             process = subprocess.Popen(

@@ -265,6 +265,7 @@ def prepare_for(play, settings):
             children=settings.get("children", 1),
             threads=settings.get("threads", 1),
             queues=("celery",),
+            fanouts=(),
             bindings=(("celery", "direct", "celery", "celery"),),
             broker_url="telling://",
             result_url=None,

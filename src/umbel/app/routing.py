@@ -2,7 +2,8 @@
 
 Reads settings, opens nothing. A direct exchange is resolved to the name of a queue here, as
 kombu's producers do; a topic exchange is resolved here where exactly one declared queue matches,
-else by the engine, from the bindings that workers have made.
+else by the engine, from the bindings that workers have made. What goes to a fanout exchange is said
+to the workers that listen to it.
 https://docs.celeryq.dev/en/stable/userguide/routing.html
 """
 
@@ -27,6 +28,7 @@ class Destination(NamedTuple):
     queue: str
     exchange: str  # as it is written into the message; "" is the default exchange
     routing_key: str
+    is_fanout: bool = False
 
 
 class Binding(NamedTuple):
@@ -48,6 +50,7 @@ class Routing:
         self.default_routing_key: str = conf.task_default_routing_key or self.default_queue
         self._creates_missing = bool(conf.task_create_missing_queues)
         self.queues: dict[str, Queue] = self._declared(conf.task_queues)
+        self._aliases = {queue.alias: queue for queue in self.queues.values() if queue.alias}
         # What the app declares; queues that calls create on the way are not consumed by default.
         self._consumed = tuple(self.queues)
         self._routers = tuple(_routers(conf.task_routes))
@@ -75,7 +78,8 @@ class Routing:
                 queue.exchange = queue.exchange or Exchange(
                     self.default_exchange, self.default_exchange_type
                 )
-            queue.routing_key = queue.routing_key or self.default_routing_key
+            if queue.exchange.type != "fanout":
+                queue.routing_key = queue.routing_key or self.default_routing_key
             declared[queue.name] = queue
         return declared
 
@@ -87,7 +91,7 @@ class Routing:
 
     def queue(self, name: str) -> Queue:
         """The queue of a name; created where ``task_create_missing_queues`` allows it."""
-        found = self.queues.get(name)
+        found = self.queues.get(name) or self._aliases.get(name)
         if found is None:
             if not self._creates_missing:
                 raise QueueNotFound(
@@ -104,7 +108,24 @@ class Routing:
         return [self.queue(name).name for name in names if name not in left_out]
 
     def bindings(self, names: Iterable[str]) -> list[Binding]:
-        """How named exchanges reach these queues."""
+        """How named exchanges reach these queues. Fanouts are not bound: see ``fanouts``."""
+        return [way for way in self._ways(names) if way.kind != "fanout"]
+
+    def fanouts(self, names: Iterable[str]) -> list[Binding]:
+        """Which fanout exchanges a worker of these queues listens to, and under which keys."""
+        # A fanout has no use for a key. On Redis it is part of the channel; a queue that asks for
+        # none hears all.
+        return [
+            way._replace(routing_key=way.routing_key or "#")
+            for way in self._ways(names)
+            if way.kind == "fanout"
+        ]
+
+    def stored_queues(self, names: Iterable[str]) -> list[str]:
+        """Those of these queues that messages are stored in: all but those of fanouts."""
+        return [name for name in names if not _is_fanout(self.queue(name).exchange)]
+
+    def _ways(self, names: Iterable[str]) -> list[Binding]:
         found = []
         for name in names:
             queue = self.queue(name)
@@ -112,7 +133,7 @@ class Routing:
             ways += [(way.exchange, way.routing_key) for way in queue.bindings]
             for exchange, key in ways:
                 if exchange is not None and exchange.name:
-                    if exchange.type not in ("direct", "topic"):
+                    if exchange.type not in _BUILT:
                         raise _not_built(exchange)
                     found.append(Binding(exchange.name, exchange.type, name, key))
         return found
@@ -148,7 +169,7 @@ class Routing:
                 return Destination(key, "", key)
             queue = self.default_queue
         if queue is None:
-            return self._through(exchange, options.get("exchange_type"), key)
+            return self._through(exchange, self._kind(exchange, options), key)
         declared = queue if isinstance(queue, Queue) else self.queue(queue)
         of_queue = declared.exchange
         kind = options.get("exchange_type") or (of_queue.type if of_queue else "direct")
@@ -157,8 +178,6 @@ class Routing:
                 name = exchange.name if isinstance(exchange, Exchange) else exchange
                 return Destination(declared.name, name, key)
             return Destination(declared.name, "", declared.name)
-        if of_queue is not None and of_queue.type == "fanout":
-            raise _not_built(of_queue)
         return self._through(
             exchange or (of_queue.name if of_queue else "") or self.default_exchange,
             kind,
@@ -174,6 +193,8 @@ class Routing:
             kind = kind or exchange.type
             exchange = exchange.name
         if kind == "fanout":
+            return Destination("", exchange, key or "", is_fanout=True)
+        if kind not in (None, *_BUILT):
             raise _not_built(Exchange(exchange, kind))
         key = key or self.default_routing_key
         reached = {
@@ -183,14 +204,28 @@ class Routing:
         queue_name = reached.pop() if len(reached) == 1 else ""
         return Destination(queue_name, exchange, key)
 
+    def _kind(self, exchange: Any, options: Mapping[str, Any]) -> str | None:
+        """The type of an exchange that the caller, or a declared queue, tells."""
+        kind: str | None = options.get("exchange_type")
+        if kind or isinstance(exchange, Exchange):
+            return kind or exchange.type
+        known = [one for one in options.get("declare") or () if isinstance(one, Exchange)]
+        known += [queue.exchange for queue in self.queues.values() if queue.exchange is not None]
+        return next((one.type for one in known if one.name == exchange), None)
+
 
 _NO_ROUTE: Route = {}
+_BUILT = ("direct", "topic", "fanout")
+
+
+def _is_fanout(exchange: Exchange | None) -> bool:
+    return exchange is not None and exchange.type == "fanout"
 
 
 def _not_built(exchange: Exchange) -> NotBuiltYet:
     return NotBuiltYet(
         f"exchange {exchange.name!r} is of type {exchange.type}, which is not built yet;"
-        " use direct or topic, or send to each queue"
+        " use direct, topic or fanout"
     )
 
 
@@ -315,4 +350,5 @@ def _own_queue(queue: Any) -> Any:
         queue.routing_key,
         max_priority=queue.max_priority,
         queue_arguments=queue.queue_arguments,
+        alias=getattr(queue, "alias", None),
     )

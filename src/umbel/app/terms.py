@@ -63,6 +63,7 @@ class TermsMaker:
             exchange=to.exchange,
             routing_key=to.routing_key,
             queue=to.queue,
+            is_fanout=to.is_fanout,
             priority=_priority(priority),
             serializer=get("serializer") or self._serializer,
             compression=get("compression") or self._compression,

@@ -152,6 +152,7 @@ MODULES = {
         umbel.model.queues: binding=Binding
         umbel.compat.versions: VERSION=KOMBU_VERSION __version__=KOMBU_VERSION_TEXT
     """,
+    "kombu.common": "umbel: Broadcast uuid",
     "kombu.entity": """
         umbel: Exchange Queue
         umbel.model.queues: binding=Binding
@@ -208,7 +209,6 @@ NOT_BUILT = {
     "celery.schedules": _BEAT,
     "celery.security": "messages are not signed yet; protect the broker by TLS and a password",
     "celery.worker": _WORKER,
-    "kombu.common": _TRANSPORT,
     "kombu.connection": _TRANSPORT,
     "kombu.messaging": _TRANSPORT,
     "kombu.mixins": _TRANSPORT,
@@ -220,6 +220,7 @@ NOT_BUILT = {
 # Names in modules that are there, without an object of ours behind them.
 NOT_BUILT_NAMES = {
     "kombu": _TRANSPORT,
+    "kombu.common": _TRANSPORT,
 }
 
 MISSING = {

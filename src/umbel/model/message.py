@@ -32,3 +32,5 @@ class Message(NamedTuple):
     exchange: str = ""
     routing_key: str = ""
     body: Body | None = None
+    # The exchange is a fanout: said to the workers that listen, and stored nowhere.
+    is_fanout: bool = False

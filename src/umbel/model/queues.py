@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from umbel.model.ids import new_id
+
 EXCHANGE_TYPES = ("direct", "topic", "fanout", "headers")
 
 
@@ -63,6 +65,7 @@ class Queue:
     """A named queue that workers consume."""
 
     __slots__ = (
+        "alias",
         "bindings",
         "durable",
         "exchange",
@@ -86,9 +89,11 @@ class Queue:
         message_ttl: float | None = None,
         max_priority: int | None = None,
         queue_arguments: Mapping[str, Any] | None = None,
+        alias: str | None = None,
         **_amqp_only: Any,
     ) -> None:
         self.name = name
+        self.alias = alias  # another name that it is called by
         self.exchange = Exchange(exchange) if isinstance(exchange, str) else exchange
         self.routing_key = routing_key
         self.bindings = tuple(bindings or ())
@@ -111,3 +116,31 @@ class Queue:
 
     def __hash__(self) -> int:
         return hash((self.name, self.routing_key))
+
+
+class Broadcast(Queue):
+    """A queue whose messages reach every worker that consumes it: the end of a fanout exchange.
+
+    It is called by the exchange's name. See ``docs/guarantees.md`` for who gets a copy.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        queue: str | None = None,
+        unique: bool = False,
+        auto_delete: bool = True,
+        exchange: Exchange | None = None,
+        alias: str | None = None,
+        **options: Any,
+    ) -> None:
+        # kombu's names: nobody else's queue is to be called so.
+        if unique or not queue:
+            queue = f"{queue or 'bcast'}.{new_id()}"
+        super().__init__(
+            queue,
+            exchange if exchange is not None else Exchange(name or queue, "fanout"),
+            alias=alias or name,
+            auto_delete=auto_delete,
+            **options,
+        )

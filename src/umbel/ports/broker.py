@@ -99,6 +99,8 @@ class Broker(Protocol):
         [priorities_are_served_in_order]. A message with ``due`` is not leased earlier
         [due_messages_wait]. Openings need the store to be on the same server: the engine that was
         opened without a store refuses them with ``ValueError``.
+        A fanout (``is_fanout``) is said in the same step to who listens to its exchange on the bus,
+        and stored nowhere [a_fanout_reaches_who_listens]; so are those of a settlement.
         Raises ``PublishOutcomeUnknown`` where the connection was lost after sending and the
         reconnect can't tell.
         """

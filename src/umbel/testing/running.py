@@ -11,16 +11,19 @@ here: time limits, the loss of a child, signals. With ``memory://`` there is no 
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from umbel.app.app import App
+from umbel.app.routing import Binding
 from umbel.model.clock import monotonic_s, unix_s
 from umbel.model.ids import hostname
-from umbel.ports.broker import SweepPolicy
+from umbel.ports.broker import Broker, SweepPolicy
 from umbel.worker import verdicts
+from umbel.worker.broadcasts import Broadcasts, own_queue
 from umbel.worker.child import Child, serve
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import LocalSlot
@@ -53,14 +56,18 @@ def running_worker(
     ready = threading.Event()
     failures: list[BaseException] = []
     tending = _Tending(app)
+    names = app.routing.consumed_queues(queues, exclude_queues)
+    worker = f"test@{hostname()}#{os.urandom(3).hex()}"
+    listening = _Listening(app, own_queue(worker), app.routing.fanouts(names))
+    stored = app.routing.stored_queues(names)
     slot = LocalSlot(on_ready=ready.set, on_due=tending.note_due)
     options = ChildOptions(
-        worker=f"test@{hostname()}#{os.urandom(3).hex()}",
+        worker=worker,
         hostname=node or f"test@{hostname()}",
         number=0,
         pool=pool,
         threads=threads if pool == "threads" else 1,
-        queues=tuple(app.routing.consumed_queues(queues, exclude_queues)),
+        queues=(*stored, listening.queue) if listening.is_needed else tuple(stored),
         lease_s=conf.worker_lease_seconds,
     )
     child = Child(app, options, slot)
@@ -80,15 +87,69 @@ def running_worker(
         if not ready.wait(START_S):
             raise TimeoutError(f"the worker did not start within {START_S} s")
         tending.start(lambda: [slot.consumer(options.worker)])
+        listening.start()
         yield
     finally:
+        listening.stop()
         child.stop()
         loop.join(stop_s)
+        listening.forget()
         tending.stop()
     if failures:
         raise failures[0]
     if loop.is_alive():
         raise TimeoutError(f"the worker did not stop within {stop_s} s; a task still runs")
+
+
+class _Listening:
+    """The thread that listens to fanout exchanges, where the worker's queues have any."""
+
+    def __init__(self, app: App, queue: str, fanouts: Sequence[Binding]) -> None:
+        self.queue = queue
+        self.is_needed = bool(fanouts)
+        self._broker = app.open_pair().broker if fanouts else None
+        self._poll = select.poll()
+        self._wake_read, self._wake_write = os.pipe()
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._ways = [(way.exchange, way.routing_key) for way in fanouts]
+        self._is_listening = threading.Event()
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen from now on."""
+        if self._broker is not None:
+            self._thread = threading.Thread(
+                target=self._run, args=(self._broker,), name="umbel-test-broadcasts"
+            )
+            self._thread.start()
+            self._is_listening.wait(START_S)
+
+    def stop(self) -> None:
+        """End the thread; what was heard is stored."""
+        self._is_stopping = True
+        os.write(self._wake_write, b"s")
+        if self._thread is not None:
+            self._thread.join()
+
+    def forget(self) -> None:
+        """Delete what nobody will run: this worker's name is never used again."""
+        if self._broker is not None:
+            self._broker.purge(self.queue)
+            self._broker.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _run(self, broker: Broker) -> None:
+        broadcasts = Broadcasts(broker, self.queue, self._ways, self._poll)
+        while not self._is_stopping:
+            again_s = broadcasts.keep()
+            self._is_listening.set()
+            left_s = None if again_s is None else max(again_s - monotonic_s(), 0.0)
+            for fd, _ in self._poll.poll(None if left_s is None else left_s * 1000):
+                broadcasts.is_readable(fd)
+        broadcasts.stop()
+        broadcasts.keep()
 
 
 class _Tending:

@@ -38,6 +38,7 @@ class Terms(NamedTuple):
     queue: str = ""  # "": the engine resolves exchange and routing key
     exchange: str = ""
     routing_key: str = ""
+    is_fanout: bool = False
     priority: int | None = 0
     serializer: str = "json"
     compression: str | None = None
@@ -106,6 +107,7 @@ def _message(call: Call, terms: Terms, tag: str, raw: bytes) -> Message:
         terms.due,
         "" if terms.queue else terms.exchange,
         "" if terms.queue else terms.routing_key,
+        is_fanout=terms.is_fanout,
     )
 
 
@@ -319,4 +321,5 @@ class Template:
             "" if queue else terms.exchange,
             "" if queue else terms.routing_key,
             known,
+            terms.is_fanout,
         )

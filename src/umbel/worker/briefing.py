@@ -35,6 +35,8 @@ class Briefing(NamedTuple):
     queues: tuple[str, ...]
     # How named exchanges reach the queues: (exchange, kind, queue, routing key).
     bindings: tuple[tuple[str, str, str, str], ...]
+    # Fanout queues, which are listened to: (exchange, queue, key).
+    fanouts: tuple[tuple[str, str, str], ...]
     broker_url: str
     result_url: str | None
     broker_options: EngineOptions
@@ -67,6 +69,7 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
             **plain,
             "queues": tuple(plain["queues"]),
             "bindings": tuple(tuple(binding) for binding in plain["bindings"]),
+            "fanouts": tuple(tuple(fanout) for fanout in plain["fanouts"]),
             "log": LogSettings(**plain["log"]),
             "broker_options": EngineOptions(**plain["broker_options"]),
             "result_options": EngineOptions(**plain["result_options"]),

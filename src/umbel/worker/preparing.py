@@ -22,7 +22,7 @@ from umbel.engines import opening
 from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.wire import json_forms
-from umbel.worker import banner
+from umbel.worker import banner, broadcasts
 from umbel.worker.briefing import Briefing, LogSettings
 from umbel.worker.nodes import expand_for
 from umbel.worker.options import ChildOptions, WorkerOptions
@@ -71,7 +71,7 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
         app.conf.worker_log_datefmt,
         app.log.supports_color(colorize, logfile),
     )
-    briefing = _briefing(app, options, log)
+    briefing = _briefing(app, options, node, log)
     facade.concurrency = briefing.children * briefing.threads
     facade.pool_cls = briefing.pool
     signals.celeryd_after_setup.send(sender=node, instance=facade, conf=app.conf)
@@ -131,7 +131,7 @@ def _app_of(options: WorkerOptions) -> Any:
     return app
 
 
-def _briefing(app: Any, options: WorkerOptions, log: LogSettings) -> Briefing:
+def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> Briefing:
     conf = app.conf
     pool = _pool_of(options.pool or conf.worker_pool)
     width = _concurrency(options, conf, pool)
@@ -140,13 +140,18 @@ def _briefing(app: Any, options: WorkerOptions, log: LogSettings) -> Briefing:
     _refuse_memory(broker_url, result_url)
     broker_options, result_options = app.connections.engine_options()
     _check_rate_limits(app)
-    queues = tuple(app.routing.consumed_queues(options.queues, options.exclude_queues))
+    names = app.routing.consumed_queues(options.queues, options.exclude_queues)
+    fanouts = app.routing.fanouts(names)
+    queues = app.routing.stored_queues(names)
+    if fanouts:
+        queues.append(broadcasts.own_queue(node))
     return Briefing(
         pool=pool,
         children=width if pool == "prefork" else 1,
         threads=width if pool == "threads" else 1,
-        queues=queues,
-        bindings=tuple(tuple(way) for way in app.routing.bindings(queues)),
+        queues=tuple(queues),
+        bindings=tuple(tuple(way) for way in app.routing.bindings(names)),
+        fanouts=tuple((way.exchange, way.queue, way.routing_key) for way in fanouts),
         broker_url=broker_url,
         result_url=result_url,
         broker_options=broker_options,
@@ -229,6 +234,8 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
     level = briefing.log.level
     names = (name for name in app.tasks if level <= logging.DEBUG or not _is_builtin(name))
     result_url = briefing.result_url
+    consumed = [name for name in briefing.queues if not broadcasts.is_own_queue(name)]
+    consumed += [queue for _, queue, _ in briefing.fanouts if queue not in consumed]
     facts = banner.Facts(
         node=node,
         app=f"{app.main or '__main__'}:{id(app):#x}",
@@ -236,7 +243,7 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
         results=address(result_url) if result_url else "disabled://",
         concurrency=briefing.children * briefing.threads,
         pool=briefing.pool,
-        queues=tuple(_queue_line(app.routing.queue(name)) for name in briefing.queues),
+        queues=tuple(_queue_line(app.routing.queue(name)) for name in consumed),
         tasks=tuple(names) if level <= logging.INFO else (),
     )
     _print(banner.text(facts, datetime.now()))

@@ -33,6 +33,7 @@ from umbel.worker import briefing as briefings
 from umbel.worker import losses, nodes, parentage, verdicts
 from umbel.worker.alarms import Alarms
 from umbel.worker.briefing import Briefing
+from umbel.worker.broadcasts import Broadcasts, own_queue
 from umbel.worker.nursery import Nursery
 from umbel.worker.options import WorkerOptions
 from umbel.worker.orders import Orders
@@ -110,6 +111,7 @@ class Supervisor:
         # The next two are there from WORKING on.
         self._upkeep: Upkeep | None = None
         self._staff: Staff | None = None
+        self._broadcasts: Broadcasts | None = None
         self._grace_s = 0.0
         self._was_ready = False
         self._cold_at_s: float | None = None  # when the grace of a warm stop ends
@@ -162,6 +164,8 @@ class Supervisor:
                     os.read(self._poke_read, 65536)
             elif fd == self._nursery.fileno():
                 self._listen()
+            elif self._broadcasts is not None and self._broadcasts.is_readable(fd):
+                pass
             elif self._staff is not None:
                 self._staff.is_readable(fd)
 
@@ -185,7 +189,11 @@ class Supervisor:
         if due_s is not None:
             upkeep.note_due(due_s)
         upkeep.tend(staff.consumers())
-        return int(upkeep.next_at() * 1e9)
+        wake_s = upkeep.next_at()
+        if self._broadcasts is not None:
+            again_s = self._broadcasts.keep(is_away=upkeep.outage.is_on)
+            wake_s = wake_s if again_s is None else min(wake_s, again_s)
+        return int(wake_s * 1e9)
 
     def _keep_working(self, staff: Staff) -> None:
         if self.phase is not Phase.WORKING:
@@ -298,6 +306,9 @@ class Supervisor:
             nursery=self._nursery,
             upkeep=self._upkeep,
         )
+        if briefing.fanouts:
+            ways = [(exchange, key) for exchange, _, key in briefing.fanouts]
+            self._broadcasts = Broadcasts(broker, own_queue(self.node), ways, self._poll)
         self.phase = Phase.WORKING
         self._upkeep.bind(briefing.bindings)
         self._upkeep.tend(())
@@ -337,6 +348,8 @@ class Supervisor:
         self.phase = Phase.WARM
         if self._grace_s > 0:
             self._cold_at_s = monotonic_s() + self._grace_s
+        if self._broadcasts is not None:
+            self._broadcasts.stop()
         if self._staff is not None:
             self._staff.dismiss_all()
 
@@ -358,6 +371,8 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         self.phase = Phase.COLD
+        if self._broadcasts is not None:
+            self._broadcasts.stop()
         if self._staff is not None:
             self._staff.kill_all()
 
@@ -402,11 +417,15 @@ class Supervisor:
         forget_logs()
         self._alarms.forget_in_fork()
         os.close(self._poke_read)
+        if self._broadcasts is not None:
+            self._broadcasts.close_in_fork()
         if self._staff is not None:
             self._staff.close_in_fork()
 
     def _close(self) -> None:
         self._nursery.kill()
+        if self._broadcasts is not None:
+            self._broadcasts.stop()
         if self._staff is not None:
             self._staff.kill_all()
         self._nursery.close()

@@ -28,6 +28,7 @@ from umbel.model.message import Message
 from umbel.model.record import Document
 from umbel.model.settlement import Fate, Settlement
 from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
+from umbel.ports.bus import Notice
 
 
 class Buried(NamedTuple):
@@ -84,8 +85,10 @@ class House:
         placed = [
             (queue, message)
             for message in messages
+            if not message.is_fanout
             for queue in self._queues_of(message, is_strict=True)
         ]
+        self._say(messages)
         for claim in self.joins.open(openings):
             self._claim(claim, steps)
         self._arrive(placed, steps)
@@ -93,12 +96,21 @@ class House:
     def follow(self, messages: Iterable[Message], steps: Steps) -> None:
         """Store what a settlement sends; what leads nowhere is a dead letter."""
         placed = []
+        messages = tuple(messages)
+        self._say(messages)
         for message in messages:
+            if message.is_fanout:
+                continue
             queues = self._queues_of(message, is_strict=False)
             placed += [(queue, message) for queue in queues]
             if not queues:
                 self._bury(Entry(message, "", 0, 0), _unroutable(message))
         self._arrive(placed, steps)
+
+    def _say(self, messages: Iterable[Message]) -> None:
+        said = [Notice(m.exchange, m.routing_key, m.raw) for m in messages if m.is_fanout]
+        if said:
+            self.notices.say(said)
 
     def _arrive(self, placed: Iterable[tuple[str, Message]], steps: Steps) -> None:
         for queue, message in placed:

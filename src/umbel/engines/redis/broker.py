@@ -24,7 +24,14 @@ from collections.abc import Sequence
 
 from umbel.engines.redis.bus import RedisBus
 from umbel.engines.redis.channels import Channels
-from umbel.engines.redis.commands import NOT_ENLISTED, TOO_LATE, Commands, Results, script
+from umbel.engines.redis.commands import (
+    NOT_ENLISTED,
+    TOO_LATE,
+    Commands,
+    Results,
+    script,
+    unroutable,
+)
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
 from umbel.engines.redis.graveyard import RedisGraveyard
@@ -58,12 +65,18 @@ class RedisBroker:
         self.url = address.url
         self._connection = Connection(address)
         self._names = BrokerKeys(manners.prefix, manners.separator, manners.steps)
-        self._commands = Commands(self._names, address.db, results)
-        self.graveyard = RedisGraveyard(self._connection, self._names)
-        self.revocations = RedisRevocations(self._connection, self._names)
         channels = Channels(
             manners.prefix, address.db, manners.fanout_prefix, has_keys=manners.fanout_patterns
         )
+        self._commands = Commands(
+            self._names,
+            address.db,
+            results,
+            channel_of=channels.channel,
+            queues_of=self._bound_to,
+        )
+        self.graveyard = RedisGraveyard(self._connection, self._names)
+        self.revocations = RedisRevocations(self._connection, self._names)
         self.bus = RedisBus(self._connection, address, self._names, channels)
         self._order = manners.order
         self._turn = 0
@@ -104,8 +117,14 @@ class RedisBroker:
 
     def _routed(self, message: Message) -> list[Message]:
         """One copy for each queue that is bound; the message itself where it names its queue."""
-        if not message.exchange:
+        if not message.exchange or message.is_fanout:
             return [message]
+        queues = self._bound_to(message)
+        if not queues:
+            raise QueueNotFound(unroutable(message))
+        return [message._replace(queue=queue, exchange="") for queue in queues]
+
+    def _bound_to(self, message: Message) -> list[str]:
         separator = self._names.separator
         table, _ = self._names.bindings(message.exchange)
         queues: dict[str, None] = {}
@@ -113,12 +132,7 @@ class RedisBroker:
             key, pattern, queue = (part.decode() for part in member.split(separator, 2))
             if re.match(pattern, message.routing_key) if pattern else key == message.routing_key:
                 queues[queue] = None
-        if not queues:
-            raise QueueNotFound(
-                f"no queue is bound to exchange {message.exchange!r} with a key that fits "
-                f"{message.routing_key!r}; start a worker that consumes one, or name the queue"
-            )
-        return [message._replace(queue=queue, exchange="") for queue in queues]
+        return list(queues)
 
     def bind(self, exchange: str, kind: str, queue: str, routing_key: str) -> None:
         """Let messages of an exchange reach a queue."""

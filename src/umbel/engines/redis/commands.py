@@ -7,7 +7,7 @@ in front of it. What each wants and gives stands at its top.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha1
 from math import ceil
@@ -66,10 +66,21 @@ class Results(NamedTuple):
 class Commands:
     """What a broker and a store say to the server."""
 
-    def __init__(self, names: BrokerKeys, db: int, results: Results | None) -> None:
+    def __init__(
+        self,
+        names: BrokerKeys,
+        db: int,
+        results: Results | None,
+        *,
+        channel_of: Callable[[str, str], bytes] | None = None,
+        queues_of: Callable[[Message], Sequence[str]] | None = None,
+    ) -> None:
         self.names = names
         self.db = db
         self.results = results
+        # Where a fanout is heard, and what is bound to other exchanges: a broker's are given.
+        self._channel_of = channel_of
+        self._queues_of = queues_of
 
     # - Messages
 
@@ -91,7 +102,14 @@ class Commands:
         last: bytes | None = None
         count_at = 0
         count = 0
-        for message in messages:
+        for message in self._routed(messages):
+            if message.exchange:
+                if count:
+                    out[count_at] = count
+                runs += 1
+                last, count = None, 0
+                out += self._elsewhere(message)
+                continue
             key, value = self.place(message)
             if message.due is not None and message.task != JOIN_TASK:
                 queue = message.queue.encode()
@@ -116,6 +134,23 @@ class Commands:
             out[count_at] = count
         return runs, out
 
+    def _routed(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """A copy for each queue that is bound; fanouts, and what leads nowhere, as they are."""
+        for message in messages:
+            if not message.exchange or message.is_fanout or self._queues_of is None:
+                yield message
+                continue
+            queues = self._queues_of(message)
+            if not queues:
+                yield message
+            for queue in queues:
+                yield message._replace(queue=queue, exchange="")
+
+    def _elsewhere(self, message: Message) -> list[Argument]:
+        if message.is_fanout and self._channel_of is not None:
+            return [self._channel_of(message.exchange, message.routing_key), -2, message.raw]
+        return [b"", -3, message.raw, unroutable(message)]
+
     def publish(
         self,
         producer: tuple[bytes, int],
@@ -124,7 +159,8 @@ class Commands:
     ) -> tuple[Script, list[Argument]]:
         """The script and its arguments for one batch."""
         head: list[Argument] = [*producer, keys.PRODUCER_TTL_S]
-        if len(messages) == 1 and not openings and messages[0].due is None:
+        only = messages[0] if len(messages) == 1 and not openings else None
+        if only is not None and only.due is None and not only.exchange:
             return script("publish_one"), [*head, *self.place(messages[0])]
         head += (self.names.prefix, len(openings))
         if openings:
@@ -315,3 +351,11 @@ class Commands:
         for closing in closes:
             out += (self._results().keys.group(closing.group_id), int(closing.failed))
         return out
+
+
+def unroutable(message: Message) -> str:
+    """Why a message has nowhere to go."""
+    return (
+        f"no queue is bound to exchange {message.exchange!r} with a key that fits "
+        f"{message.routing_key!r}; start a worker that consumes one, or name the queue"
+    )

@@ -80,7 +80,7 @@ class SqliteBroker:
             for claim in Joins(sql, now).open(openings):
                 arrivals.claim(claim)
             arrivals.publish(messages)
-        self._board.tell_messages(arrivals.queues)
+        self._tell(arrivals, (), ())
 
     def bind(self, exchange: str, kind: str, queue: str, routing_key: str) -> None:
         """Remember a binding."""
@@ -370,6 +370,8 @@ class SqliteBroker:
             for lease in leases:
                 arrivals.queues[lease.queue] -= 1
             self._board.tell_messages(+arrivals.queues)
+        if arrivals.exchanges:
+            self._board.tell_listeners(arrivals.exchanges)
         if stored:
             self._board.tell_records(stored)
 

@@ -26,6 +26,7 @@ class Arrivals:
         self._steps = steps
         self._now = now
         self.queues: Counter[str] = Counter()  # to be woken
+        self.exchanges: set[str] = set()  # what was said on them is there to be heard
         self._routes: dict[tuple[str, str], list[str]] = {}
 
     def publish(self, messages: Iterable[Message]) -> None:
@@ -69,6 +70,11 @@ class Arrivals:
         self, messages: Iterable[Message], *, is_strict: bool
     ) -> Iterable[tuple[str, Message, int]]:
         for message in messages:
+            if message.is_fanout:
+                notice = (self._now, message.exchange, message.routing_key, message.raw)
+                self._sql.execute(SQL["say"], notice)
+                self.exchanges.add(message.exchange)
+                continue
             if message.queue or not message.exchange:
                 yield message.queue, message, READY
                 continue

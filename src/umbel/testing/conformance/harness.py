@@ -17,6 +17,7 @@ from umbel.model.message import Message
 from umbel.model.record import Document
 from umbel.model.settlement import Settlement
 from umbel.ports.broker import Broker, SweepPolicy
+from umbel.ports.bus import Listener, Notice
 from umbel.ports.engine import Pair
 from umbel.ports.store import Store
 
@@ -188,6 +189,15 @@ def drain(broker: Broker, consumer: str, queues: Sequence[str] = ("q",)) -> list
 def settle(broker: Broker, consumer: str, *settlements: Settlement) -> list[bool]:
     """Settle, and claim nothing."""
     return broker.cycle(consumer, settlements, ("q",), 0)[0]
+
+
+def heard(listener: Listener, number: int, within_s: float = 10.0) -> list[Notice]:
+    """So many notices, or what came within a bounded time."""
+    found: list[Notice] = []
+    limit = monotonic_s() + within_s
+    while len(found) < number and monotonic_s() < limit:
+        found += listener.arrived(limit - monotonic_s())
+    return found
 
 
 def eventually(is_so: Callable[[], bool], within_s: float = 10.0) -> bool:

@@ -6,7 +6,19 @@ import pytest
 
 from umbel.model.join import JoinOpening
 from umbel.model.message import Message
-from umbel.testing.conformance.harness import Harness, drain, lease, message, messages, names
+from umbel.model.settlement import Settlement
+from umbel.ports.bus import Notice
+from umbel.ports.graveyard import Wanted
+from umbel.testing.conformance.harness import (
+    Harness,
+    drain,
+    heard,
+    lease,
+    message,
+    messages,
+    names,
+    settle,
+)
 
 
 class PublishCases:
@@ -154,6 +166,55 @@ class PublishCases:
         assert broker.peek("all", 9) == [b"a", b"b"]
         assert broker.peek("large", 9) == [b"a"]
         assert broker.peek("new", 9) == [b"c"]
+
+    def test_a_fanout_reaches_who_listens(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        listeners = [engine.open().broker.bus.listen("news", [key]) for key in ("#", "a", "b")]
+        fanout = message("f", "", due=engine.now() + 60)
+        fanout = fanout._replace(exchange="news", routing_key="a", is_fanout=True)
+
+        broker.publish([message("before"), fanout, message("after")])
+        broker.publish([fanout])
+
+        broker.enlist("w.0.1", 60)
+        assert names(lease(broker, "w.0.1")) == "before after"
+        for listener, number in zip(listeners, (2, 2, 0), strict=True):
+            assert heard(listener, number) == [Notice("news", "a", b"f")] * number
+            assert listener.arrived(0) == []
+            listener.close()
+
+    def test_a_fanout_reaches_who_listens_by_a_settlement(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.publish(messages("a"))
+        (held,) = lease(broker, "w.0.1")
+        fanout = message("f", "")._replace(exchange="news", is_fanout=True)
+        settlement = Settlement(held.token, messages=(fanout, message("next")))
+
+        with_others = engine.open().broker
+        listener = with_others.bus.listen("news")
+        first, second = settle(broker, "w.0.1", settlement), settle(broker, "w.0.1", settlement)
+
+        assert (first, second) == ([True], [False])
+        assert [notice.raw for notice in listener.arrived(5)] == [b"f"]
+        assert listener.arrived(0) == []
+        assert names(lease(broker, "w.0.1")) == "next"
+        listener.close()
+
+    def test_a_settlement_finds_the_queues_of_an_exchange(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        broker.enlist("w.0.1", 60)
+        broker.bind("logs", "topic", "q", "#.error")
+        broker.publish(messages("a"))
+        (held,) = lease(broker, "w.0.1")
+        follow = (_routed("b", "logs", "disk.error"), _routed("c", "logs", "disk.info"))
+
+        settle(broker, "w.0.1", Settlement(held.token, messages=follow))
+
+        assert names(lease(broker, "w.0.1")) == "b"
+        (letter,) = broker.graveyard.letters(Wanted(), 10)
+        assert letter.raw == b"c"
+        assert "'logs'" in letter.cause
 
 
 def _routed(name: str, exchange: str, routing_key: str) -> Message:

@@ -147,8 +147,7 @@ local function settle(i, token, fate, extra)
   local runs, message_runs = at + 1, tonumber(A[at])
   at = runs
   for _ = 1, message_runs do
-    local count = tonumber(A[at + 1])
-    at = at + 2 + (count < 0 and 5 or count)
+    at = at + 2 + run_width(tonumber(A[at + 1]))
   end
   local delivery, m = take(token, fate, extra)
   if not delivery then return false end

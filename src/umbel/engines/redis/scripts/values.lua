@@ -84,11 +84,22 @@ end
 -- Pushes runs, each "list, count, messages". Count -1 is one message that is not due yet: "list, -1,
 -- due, tag, queue, header, message". It is parked where an umbel worker has swept within the last
 -- minute and so will fetch it out again. Else it goes to the list, as Celery does it: whoever reads
--- it holds or parks it. Gives where the next run is.
+-- it holds or parks it. Count -2 is one message for who listens: "channel, -2, message"; -3 one that
+-- leads nowhere: "'', -3, message, why". Gives where the next run is.
+local WIDTHS = {[-1] = 5, [-2] = 1, [-3] = 2}
+
+local function run_width(count) return WIDTHS[count] or count end
+
 local function push_run(A, at, refused)
   local list, count = A[at], tonumber(A[at + 1])
   at = at + 2
-  if count < 0 then
+  if count == -2 then
+    redis.call('PUBLISH', list, A[at])
+    return at + 1
+  elseif count == -3 then
+    refused({err = A[at + 1]}, list, at, at)
+    return at + 2
+  elseif count < 0 then
     local swept = redis.call('GET', P .. 'umbel:swept')
     if swept and tonumber(swept) > server_time() - 60 then
       park(A[at + 2], A[at + 1], A[at], A[at + 3] .. A[at + 4])
