@@ -1,8 +1,9 @@
 """Servers, workers and traces for the tests of reliability, and for the scripts beside them.
 
-A *bench* is one system (``sqlite``, ``redis``, or ``celery`` on Redis, to compare) in a folder of
-its own: its server, its workers, its producer's app, and the trace that its tasks leave. All that
-is started here is ended here, by pid. Everything listens on loopback.
+A *bench* is one system in a folder of its own: its server, its workers, its producer's app, and the
+trace that its tasks leave. Systems are ``sqlite``, ``redis``, ``celery`` on Redis, to compare, and
+``sqlite+redis`` and ``redis+redis``, whose results are on a server of their own. All that is
+started here is ended here, by pid. Everything listens on loopback.
 """
 
 import contextlib
@@ -191,6 +192,7 @@ class Bench:
         self.trace = Trace(self.folder / "trace")
         self.workers = []
         self.server = None
+        self.results = None  # the server of the results, where it is another one
         self.app = None
         self.tasks = None
         self._redis_arguments = redis_arguments
@@ -203,24 +205,36 @@ class Bench:
 
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.system != "sqlite":
-            directory = self.folder / "redis"
-            directory.mkdir()
-            self.server = RedisServer(directory, *self._redis_arguments)
-            self.server.start()
+        broker, _, results = self.system.partition("+")
+        if broker != "sqlite":
+            self.server = self._start_server("redis")
+        if results:
+            self.results = self._start_server("results")
         self._import_program()
         return self
 
+    def _start_server(self, name):
+        directory = self.folder / name
+        directory.mkdir()
+        server = RedisServer(directory, *self._redis_arguments)
+        server.start()
+        return server
+
+    @property
+    def servers(self):
+        """The Redis servers that there are."""
+        return [server for server in (self.server, self.results) if server is not None]
+
     def __exit__(self, *error):
-        if self.server is not None and self.server.process is not None:
+        for server in self.servers:
             with contextlib.suppress(ProcessLookupError):
-                self.server.thaw()
+                server.thaw()
         for worker in self.workers:
             worker.end()
         with contextlib.suppress(Exception):
             self.app.close()
-        if self.server is not None:
-            self.server.stop()
+        for server in self.servers:
+            server.stop()
         sys.modules.pop("storm_tasks", None)
 
     def environment(self):
@@ -228,7 +242,8 @@ class Bench:
         return env | self._variables()
 
     def _variables(self):
-        settings = {"broker_url": self.url, "result_backend": self.url, **self.settings}
+        results = self.results.url if self.results else self.url
+        settings = {"broker_url": self.url, "result_backend": results, **self.settings}
         return {
             # With what this process was given: the source that is tested may be named there.
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PROGRAMS), PYTHONPATH])),

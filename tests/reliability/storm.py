@@ -35,6 +35,12 @@ SETTINGS = {
 SHORT = ("kill_worker", "kill_machine", "kill_child", "freeze_child", "term_worker")
 OF_SQLITE = (*SHORT, "freeze_worker")
 OF_REDIS = (*OF_SQLITE, "kill_broker", "freeze_broker", "cut", "cut")
+KINDS = {
+    "sqlite": OF_SQLITE,
+    "redis": OF_REDIS,
+    "sqlite+redis": OF_REDIS,
+    "redis+redis": OF_REDIS,
+}
 
 
 class Blow(NamedTuple):
@@ -295,27 +301,32 @@ class Storm:
             worker.freeze()
             self.after(blow.for_s, worker.thaw)
 
+    def _server(self, blow):
+        """The broker, or the results."""
+        servers = self.bench.servers
+        return servers[int(blow.whom * 997) % len(servers)]
+
     def kill_broker(self, blow):
-        server = self.bench.server
+        server = self._server(blow)
         if server.process.poll() is None:
             server.kill()
             self.after(blow.for_s, server.start)
 
     def freeze_broker(self, blow):
-        server = self.bench.server
+        server = self._server(blow)
         if server.process.poll() is None:
             server.freeze()
             self.after(blow.for_s, lambda: server.process.poll() is None and server.thaw())
 
     def cut(self, blow):
         with contextlib.suppress(OSError):
-            self.bench.server.say("CLIENT KILL TYPE normal SKIPME yes")
+            self._server(blow).say("CLIENT KILL TYPE normal SKIPME yes")
 
 
 def storm(engine, seed, seconds, folder, *, rate=120, patience_s=60.0, say=lambda text: None):
     """One storm; gives its tally."""
     with Bench(engine, folder, settings=SETTINGS) as bench:
-        blows = plan_of(seed, seconds, OF_SQLITE if engine == "sqlite" else OF_REDIS)
+        blows = plan_of(seed, seconds, KINDS[engine])
         weather = Storm(bench, say=say)
         producer = Producer(bench, seed, rate)
         producer.start()
@@ -397,7 +408,7 @@ def left_over(bench):
 
 def main():
     parser = argparse.ArgumentParser(description="A seeded storm over one engine.")
-    parser.add_argument("--engine", choices=["redis", "sqlite"], default="redis")
+    parser.add_argument("--engine", choices=list(KINDS), default="redis")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=120.0)

@@ -177,3 +177,26 @@ def test_redis_is_a_read_only_replica_for_a_while(bench):
     begun = sending.check()
     assert worker.is_running
     assert max(begun.values()) == 1
+
+
+def test_a_worker_that_is_lost_in_an_outage_is_made_up_for_within_10_s_of_its_end(bench):
+    lost = bench.start_worker(concurrency=1)
+    long_ones = [bench.tasks.work.delay("lost", 0.5, "lost")]
+    until(lambda: "lost" in bench.trace.begun())
+    lost.freeze()
+    healthy = bench.start_worker(concurrency=2)
+    long_ones.append(bench.tasks.work.delay("healthy", 20, "healthy"))
+    until(lambda: "healthy" in bench.trace.begun())
+
+    bench.server.kill()
+    lost.kill_all()
+    # So long that the pauses between attempts are at their longest.
+    threading.Event().wait(7)
+    bench.server.start()
+    back = time.monotonic()
+
+    assert long_ones[0].get(timeout=30) == "lost"
+    assert time.monotonic() - back < 10
+    assert long_ones[1].get(timeout=30) == "healthy"
+    assert bench.trace.begun() == {"lost": 2, "healthy": 1}
+    assert healthy.log.count("Connection to broker") <= 2

@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import LeaseLost, OperationalError
+from umbel.model.join import JoinClosing
 from umbel.model.lease import Lease
 from umbel.model.settlement import Settlement
 from umbel.ports.engine import Pair
@@ -156,7 +157,9 @@ class Consumer:
         self._through_trouble(lambda: self._broker.retire(self.name))
 
     def _cycle(self, settlements: Sequence[Settlement], limit: int) -> list[Lease]:
+        closes: list[Sequence[JoinClosing]] = []
         if not self._is_atomic:
+            closes = [settlement.closes for settlement in settlements]
             settlements = [self._with_store_first(settlement) for settlement in settlements]
         settled, leases = self._broker.cycle(self.name, settlements, self._queues, limit)
         for settlement, was_ours in zip(settlements, settled, strict=True):
@@ -166,7 +169,28 @@ class Consumer:
                     settlement.token,
                     self.name,
                 )
+        self._close_joins(
+            [
+                closing
+                for ours, all_of_it in zip(settled, closes, strict=False)
+                if ours
+                for closing in all_of_it
+            ]
+        )
         return leases
+
+    def _close_joins(self, closes: Sequence[JoinClosing]) -> None:
+        """On another server: after the body was sent, and by who has sent it.
+
+        A closed join has no parts any more, so closed before, and the process killed in between,
+        it would never be sent. Not closed, it expires.
+        """
+        if not closes or self._store is None:
+            return
+        try:
+            self._store.apply((), closes=closes)
+        except OperationalError as error:
+            logger.warning("a chord that has been joined is not forgotten at once: %s", error)
 
     def _settle_only(self, settlements: Sequence[Settlement]) -> None:
         if settlements:
@@ -174,7 +198,8 @@ class Consumer:
 
     def _with_store_first(self, settlement: Settlement) -> Settlement:
         # Two servers: the record and the join first, then follow-ups and acknowledgement in one
-        # step. A crash between repeats the task; the join counts a part once.
+        # step. A crash between repeats the task; the join counts a part once. What is joined is
+        # closed last.
         if self._store is None:
             return settlement
         claims = self._store.apply(
@@ -182,7 +207,6 @@ class Consumer:
             settlement.opens,
             settlement.parts,
             settlement.grows,
-            settlement.closes,
         )
         return settlement._replace(
             documents=(),
