@@ -23,7 +23,6 @@ def test_an_app_that_asks_for_nothing_special_hears_nothing() -> None:
     ("setting", "value"),
     [
         ("worker_send_task_events", True),
-        ("task_acks_on_failure_or_timeout", False),
         ("beat_schedule", {"each": {"task": "shop.work", "schedule": 3}}),
         ("worker_pool_start_method", "spawn"),
         ("result_persistent", True),
@@ -44,7 +43,6 @@ def test_a_setting_without_effect_is_named(setting: str, value: Any) -> None:
         ("worker_send_task_events", False),
         ("worker_enable_remote_control", False),
         ("beat_schedule", {}),
-        ("task_acks_on_failure", True),
     ],
 )
 def test_a_setting_that_asks_for_what_happens_anyway_is_not_named(setting: str, value: Any) -> None:
@@ -53,17 +51,3 @@ def test_a_setting_that_asks_for_what_happens_anyway_is_not_named(setting: str, 
     app.conf[setting] = value
 
     assert unheeded(app) == []
-
-
-def test_task_options_without_effect_are_named_with_their_tasks() -> None:
-    app = Celery("shop", broker="memory://")
-
-    for number in range(5):
-        app.task(name=f"shop.kept{number}", acks_on_failure=False)(lambda: None)
-    app.task(name="shop.kept", acks_on_failure_or_timeout=False)(lambda: None)
-    app.finalize()
-
-    assert unheeded(app) == [
-        "acks_on_failure_or_timeout of shop.kept",
-        "acks_on_failure of shop.kept0, shop.kept1, shop.kept2 and 2 more",
-    ]

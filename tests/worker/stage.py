@@ -28,8 +28,9 @@ class TellingBroker:
     url = "telling://"
     ordered_ids = False
 
-    def __init__(self, away_file=None):
+    def __init__(self, away_file=None, lost_file=None):
         self.away_file = away_file
+        self.lost_file = lost_file
         self.next_due_s = None
 
     def _check(self):
@@ -39,7 +40,7 @@ class TellingBroker:
     def renew(self, consumers, lease_s):
         self._check()
         tell(broker="renew", consumers=list(consumers))
-        return []
+        return list(consumers) if self.lost_file and os.path.exists(self.lost_file) else []
 
     def release(self, consumer, tokens):
         self._check()
@@ -276,6 +277,7 @@ def prepare_for(play, settings):
             sweep_s=settings.get("sweep_s", 0.25),
             max_deliveries=5,
             grace_s=settings.get("grace_s", 0.0),
+            is_ending_what_is_lost=settings.get("is_ending_what_is_lost", False),
             log=LogSettings(logging.INFO, None, "%(levelname)s: %(message)s", None, False),
         )
         return Prepared(briefing, play, lambda what, facts: tell(signal=what, facts=dict(facts)))
@@ -288,7 +290,7 @@ def main():
     settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     if settings.get("without_reaper"):
         supervisor.parentage.become_subreaper = lambda: False
-    broker = TellingBroker(settings.get("away_file"))
+    broker = TellingBroker(settings.get("away_file"), settings.get("lost_file"))
     worker = supervisor.Supervisor(
         "celery@stage", prepare_for(play, settings), lambda briefing: Pair(broker, None, False)
     )

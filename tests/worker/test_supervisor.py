@@ -514,3 +514,22 @@ def test_an_idle_supervisor_costs_next_to_nothing(perform):
     stage.wait_for(times=3, broker="sweep")
 
     assert cpu_s() - before <= 2 / ticks
+
+
+def test_what_lost_its_lease_with_the_connection_is_ended_where_that_is_asked_for(
+    perform, tmp_path
+):
+    lost = tmp_path / "lost"
+    settings = {"lost_file": str(lost), "beat_s": 0.1}
+    patient = perform("stubborn", **settings)
+    strict = perform("stubborn", is_ending_what_is_lost=True, **settings)
+    for stage in (patient, strict):
+        stage.wait_for(began=7)
+        stage.wait_for(times=2, broker="renew")
+
+    lost.touch()
+    strict.wait_for(child=0)
+    patient.wait_for(times=3, broker="renew")
+
+    assert "was lost with the connection, and runs elsewhere" in strict.said
+    assert len(patient.all_told(child=0)) == 1

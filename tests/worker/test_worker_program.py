@@ -275,17 +275,16 @@ def test_an_idle_worker_burns_no_measurable_processor_time(start):
 
 
 def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
-    asking = "\napp.conf.update(worker_state_db='state', task_send_sent_event=True)\n"
-    asking += "app.tasks['asking.add'].acks_on_failure = False\n"
+    asking = "\napp.conf.update(worker_agent='agent', result_persistent=True)\n"
     (folder / "asking.py").write_text(APP + asking)
 
-    worker = start("-c", "1", "-E", "-l", "INFO", app="asking")
+    worker = start("-c", "1", "-l", "INFO", app="asking")
     worker.wait_for("ready.")
     worker.end(signal.SIGTERM)
 
     [line] = [line for line in worker.log.splitlines() if "no effect yet" in line]
     assert "WARNING" in line
-    for word in ("worker_state_db", "task_send_sent_event", "acks_on_failure of asking.add", "-E"):
+    for word in ("worker_agent", "result_persistent"):
         assert word in line
 
 

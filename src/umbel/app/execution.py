@@ -37,6 +37,10 @@ from umbel.model.request import Request, running
 
 logger = logging.getLogger(__name__)
 
+# What the death of its process means for a task, where that is not umbel's default.
+RUNS_AGAIN_AFTER_TIMEOUT = 1  # acks_on_timeout is off
+FAILS_WHEN_LOST = 2  # reject_on_worker_lost is off, explicitly
+
 _HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 
 
@@ -67,9 +71,9 @@ class Plan:
 
     __slots__ = (
         "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
-        "interval_ns", "is_at_most_once", "name", "on_failure", "on_retry", "on_success",
-        "resultrepr_maxsize", "run", "soft_time_limit", "store_errors_even_if_ignored", "task",
-        "throws", "time_limit", "track_started",
+        "interval_ns", "is_at_most_once", "is_failure_settled", "manners", "name", "on_failure",
+        "on_retry", "on_success", "resultrepr_maxsize", "run", "soft_time_limit",
+        "store_errors_even_if_ignored", "task", "throws", "time_limit", "track_started",
     )  # fmt: skip
 
     before_start: Callable[..., Any] | None
@@ -97,8 +101,24 @@ class Plan:
         self.resultrepr_maxsize = int(task.resultrepr_maxsize)
         # Said explicitly, on the task or the app; the default settles late.
         self.is_at_most_once = task.acks_late is False
+        # A failure is final, and its message is done with; else it becomes a dead letter.
+        self.is_failure_settled = self.is_at_most_once or _said(
+            task.acks_on_failure, task.acks_on_failure_or_timeout
+        )
+        is_timeout_settled = self.is_at_most_once or _said(
+            task.acks_on_timeout, task.acks_on_failure_or_timeout
+        )
+        is_lost_final = task.reject_on_worker_lost is False and not task.retry_on_worker_lost
+        # What its supervisor is to know if the process dies of it; 0 for almost all.
+        self.manners = (0 if is_timeout_settled else RUNS_AGAIN_AFTER_TIMEOUT) | (
+            FAILS_WHEN_LOST if is_lost_final else 0
+        )
         # From one start to the next, in the whole worker; 0: no rate limit. A worker sets it.
         self.interval_ns = 0
+
+
+def _said(own: Any, common: Any) -> bool:
+    return bool(common if own is None else own)
 
 
 def execute(plan: Plan, request: Request, args: Any, kwargs: Any) -> Outcome:

@@ -52,6 +52,10 @@ class Briefing(NamedTuple):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     prefetch_multiplier: int | None = None
+    # worker_proc_alive_timeout, if set: how long a child's process may take to start.
+    start_limit_s: float | None = None
+    # worker_cancel_long_running_tasks_on_connection_loss
+    is_ending_what_is_lost: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the line."""

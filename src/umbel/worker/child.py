@@ -69,6 +69,8 @@ class Slot(Protocol):
         self, token: int, soft_s: float | None, hard_s: float | None, lane: int = 0
     ) -> None: ...
 
+    def set_manners(self, manners: int, lane: int = 0) -> None: ...
+
     def end(self, lane: int = 0) -> None: ...
 
     def is_past_soft_limit(self, lane: int = 0) -> bool: ...
@@ -86,6 +88,8 @@ class Slot(Protocol):
     def take_watch(self) -> bool: ...
 
     def pass_watch(self) -> None: ...
+
+    def mark_up(self) -> None: ...
 
     def mark_ready(self) -> None: ...
 
@@ -255,6 +259,8 @@ class Child:
         if job.plan.track_started:
             self._tell_started(job)
         soft_s, hard_s = self.limits_of(job)
+        if job.plan.manners:
+            self.slot.set_manners(job.plan.manners, lane)
         self.slot.begin(job.lease.token, soft_s, hard_s, lane)
         points.passed("begins")
         started = monotonic_ns()
@@ -268,6 +274,8 @@ class Child:
             outcome = Failed(error, traceback_of(error))
         finally:
             self.slot.end(lane)
+            if job.plan.manners:
+                self.slot.set_manners(0, lane)
         if job.lease.redelivered:
             # The loop ends it, when all that follows from it is worked out: see ``admit_again``.
             self.slot.begin(job.lease.token, None, None, lane)
@@ -312,6 +320,7 @@ def run(app: App, options: ChildOptions, slot: Slot) -> int:
     child = Child(app, options, slot)
     _install_signals(child)
     signals.worker_process_init.send(sender=None)
+    slot.mark_up()
     try:
         return serve(child)
     finally:

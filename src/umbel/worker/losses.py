@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 
+from umbel.app.execution import FAILS_WHEN_LOST, RUNS_AGAIN_AFTER_TIMEOUT
 from umbel.model.lease import Loss
 from umbel.worker import verdicts
 from umbel.worker.limits import Exceeded
@@ -30,10 +31,16 @@ def losses_of(departure: Departure, *, is_our_stop: bool) -> list[Loss]:
             limit_s = Exceeded(departure.seat, condemned).hard_limit_s
             verdict = verdicts.encode(verdicts.TIME_LIMIT, args=[limit_s])
             how = f"pid {departure.pid}: killed for its hard time limit of {limit_s} s"
-            losses.append(Loss(ran.token, verdict, how=how))
+            runs_again = ran.manners & RUNS_AGAIN_AFTER_TIMEOUT
+            losses.append(Loss(ran.token, None if runs_again else verdict, how=how))
         else:
             how = f"pid {departure.pid}: {words(departure.code)}"
-            losses.append(Loss(ran.token, None, condemned is None and not is_our_stop, how))
+            is_counted = condemned is None and not is_our_stop
+            verdict = None
+            if is_counted and ran.manners & FAILS_WHEN_LOST:
+                lost = "its process was lost, and reject_on_worker_lost is False"
+                verdict = verdicts.encode(verdicts.WORKER_LOST, lost)
+            losses.append(Loss(ran.token, verdict, is_counted, how))
     return losses
 
 
@@ -59,11 +66,13 @@ def log_death(departure: Departure, name: str, *, is_our_stop: bool) -> None:
 
 def log_kill(exceeded: Exceeded, name: str) -> None:
     """A hard limit has passed and its process was killed."""
+    runs_again = exceeded.running.manners & RUNS_AGAIN_AFTER_TIMEOUT
     logger.error(
-        "Hard time limit (%ss) exceeded: killed process %r pid:%d; the task ends as FAILURE",
+        "Hard time limit (%ss) exceeded: killed process %r pid:%d; the task %s",
         exceeded.hard_limit_s,
         name,
         exceeded.seat.pid,
+        "runs again" if runs_again else "ends as FAILURE",
         extra={"event": "hard-time-limit", "pid": exceeded.seat.pid},
     )
 

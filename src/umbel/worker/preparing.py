@@ -167,12 +167,22 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         time_limit=_either(options.time_limit, conf.task_time_limit),
         soft_time_limit=_either(options.soft_time_limit, conf.task_soft_time_limit),
         prefetch_multiplier=_prefetch_multiplier(options, conf),
+        start_limit_s=_start_limit_s(conf),
+        is_ending_what_is_lost=bool(conf.worker_cancel_long_running_tasks_on_connection_loss),
     )
 
 
 def _either(said: Any, setting: Any) -> Any:
     """The command line's word, else the setting; 0 is none, as in Celery."""
     return (said if said is not None else setting) or None
+
+
+def _start_limit_s(conf: Any) -> float | None:
+    # Celery's default of 4 s would end the children of who loads a model at their start; a child
+    # that is slow does no harm, because the others work meanwhile.
+    if not conf.is_set("worker_proc_alive_timeout") or not conf.worker_proc_alive_timeout:
+        return None
+    return float(conf.worker_proc_alive_timeout)
 
 
 def _prefetch_multiplier(options: WorkerOptions, conf: Any) -> int | None:

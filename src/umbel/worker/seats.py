@@ -145,6 +145,12 @@ class Seats:
         """Seats beyond the target whose child is to leave."""
         return [seat for seat in self._seats[self.target :] if seat.stage is Stage.TAKEN]
 
+    def starting(self) -> list[Seat]:
+        """Whose child has been forked and has not said that it claims."""
+        return [
+            seat for seat in self._seats if seat.stage is Stage.TAKEN and not seat.slot.is_ready
+        ]
+
     def next_at(self) -> float | None:
         """When a seat is to be filled that may not be filled yet."""
         waiting = [

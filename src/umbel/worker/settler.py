@@ -39,6 +39,7 @@ from umbel.ports.store import Store
 from umbel.results.group import GroupResult
 from umbel.results.handle import AsyncResult
 from umbel.wire import records
+from umbel.wire.preview import preview
 from umbel.wire.redelivery import redelivered
 from umbel.worker import verdicts
 from umbel.worker.intake import Decided, Job, Joined, Parked, Unreadable
@@ -85,7 +86,11 @@ class Settler:
             return self._succeeded(job, outcome, is_kept)
         if type(outcome) is Rejected and outcome.requeue:
             return self._requeued(job)
-        return self._ended(job.lease.token, request, outcome, is_kept, keeps_errors, "")
+        cause = ""
+        if type(outcome) is Failed and not plan.is_failure_settled:
+            # Celery rejects it, and a broker that has dead letters keeps it there.
+            cause = f"it failed, and acks_on_failure is off: {preview(outcome.error)}"
+        return self._ended(job.lease.token, request, outcome, is_kept, keeps_errors, cause)
 
     def started(self, job: Job) -> Document | None:
         """The STARTED record of a job that begins, if its results are kept."""

@@ -5,8 +5,8 @@ machine's order. A store or load of one word is one machine instruction, so no w
 
     word 0            next_look: the monotonic ns at which the supervisor looks again by itself
     words 1 to 3      of the orders (``orders.py``), which lie behind the words
-    lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns
-    slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches
+    lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns | manners
+    slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches | up
 
 A *slot* is the seat of one child; prefork gives it the lane of its own number, the threads pool is
 slot 0 with one lane per thread. A lane says what runs: the writer clears the token, writes the
@@ -47,8 +47,8 @@ _FIRST_LANE = _ROW
 _FIRST_SLOT = _FIRST_LANE + LANES * _ROW
 _WORDS = _FIRST_SLOT + LANES * _ROW
 
-_TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD = range(5)
-_EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID, _WATCHES = range(7)
+_TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD, _MANNERS = range(6)
+_EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID, _WATCHES, _UP = range(8)
 
 _AWAKE = 2**63
 _LONGEST_LIMIT_S = 1e9
@@ -65,6 +65,7 @@ class Running(NamedTuple):
     hard_ns: int
     lane: int
     epoch: int
+    manners: int = 0  # what a death means for it, see ``Plan.manners``
 
 
 class Board:
@@ -149,6 +150,10 @@ class Slot:
         """The name of the consumer of this epoch, or of the current one."""
         return f"{worker}.{self.index}.{self.epoch if epoch is None else epoch}"
 
+    def mark_up(self) -> None:
+        """The process has started, and its app knows of it."""
+        self._words[self._row + _UP] = 1
+
     def mark_ready(self) -> None:
         """The child is enlisted and claims."""
         self._words[self._row + _READY] = 1
@@ -185,6 +190,10 @@ class Slot:
         words[at] = token + 1
         if (soft_ns or hard_ns) and _first(soft_ns, hard_ns) < words[_NEXT_LOOK]:
             self._poke()
+
+    def set_manners(self, manners: int, lane: int = 0) -> None:
+        """What the death of this process means for what this lane is about to run."""
+        self._words[self._lane + lane * _ROW + _MANNERS] = manners
 
     def end(self, lane: int = 0) -> None:
         """The task has ended, whatever becomes of it."""
@@ -255,12 +264,14 @@ class Slot:
         generation = words[row + _GENERATION] + 1
         words[row + _GENERATION] = generation
         words[row + _READY] = 0
+        words[row + _UP] = 0
         words[row + _DUE] = 0
         words[row + _PID] = 0
         words[row + _WATCHES] = 0
         self._board.mend_watch()
         for lane in range(self.lanes):
             words[self._lane + lane * _ROW] = 0
+            words[self._lane + lane * _ROW + _MANNERS] = 0
         return generation
 
     def disown(self) -> int:
@@ -285,9 +296,9 @@ class Slot:
         for lane in range(self.lanes):
             at = self._lane + lane * _ROW
             while self._words[at]:
-                token, epoch, started, soft, hard = self._words[at : at + 5].tolist()
+                token, epoch, started, soft, hard, manners = self._words[at : at + 6].tolist()
                 if token and token == self._words[at]:
-                    found.append(Running(token - 1, started, soft, hard, lane, epoch))
+                    found.append(Running(token - 1, started, soft, hard, lane, epoch, manners))
                     break
         return found
 
@@ -306,6 +317,11 @@ class Slot:
         """When the earliest message is due that the child noted (unix seconds)."""
         due_us = self._words[self._row + _DUE]
         return due_us / 1e6 if due_us else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the child's process has started."""
+        return bool(self._words[self._row + _UP])
 
     @property
     def is_ready(self) -> bool:
@@ -368,6 +384,9 @@ class LocalSlot:
         """The name of the consumer of this epoch, or of the current one."""
         return f"{worker}.{self.index}.{self.epoch if epoch is None else epoch}"
 
+    def mark_up(self) -> None:
+        """It runs in a process that has started long ago."""
+
     def mark_ready(self) -> None:
         """The worker is enlisted and claims."""
         self.is_ready = True
@@ -403,6 +422,9 @@ class LocalSlot:
             lane,
             self.epoch,
         )
+
+    def set_manners(self, manners: int, lane: int = 0) -> None:
+        """There is no process of its own that could die."""
 
     def end(self, lane: int = 0) -> None:
         """The task has ended."""

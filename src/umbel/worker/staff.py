@@ -104,7 +104,13 @@ class Staff:
         if self._is_hiring:
             self._keep_seats()
         self._watch_nursery()
-        wakes = [self._keep_limits(), self._keep_giving_back(), self._keep_orphans()]
+        self._end_what_is_lost()
+        wakes = [
+            self._keep_limits(),
+            self._keep_giving_back(),
+            self._keep_orphans(),
+            self._keep_starting(),
+        ]
         if self._is_hiring:
             wakes.append(_ns(self.seats.next_at()))
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -218,6 +224,43 @@ class Staff:
                 _FORK_LIMIT_S,
             )
             self._nursery.kill()
+
+    def _keep_starting(self) -> int | None:
+        """A child whose start takes too long hangs in user code, and is replaced."""
+        limit_s = self._briefing.start_limit_s
+        if limit_s is None:
+            return None
+        starting = [seat for seat in self.seats.starting() if not seat.slot.is_up]
+        late = [seat for seat in starting if monotonic_s() - seat.taken_s >= limit_s]
+        for seat in late:
+            logger.error(
+                "Process %r pid:%d has not started within %s s (worker_proc_alive_timeout); "
+                "it is replaced",
+                self._name_of(seat),
+                seat.pid,
+                limit_s,
+                extra={"event": "child-start-timeout", "pid": seat.pid},
+            )
+            seat.send_signal(signal.SIGKILL)
+        waiting = [seat.taken_s + limit_s for seat in starting if seat not in late]
+        return _ns(min(waiting, default=None))
+
+    def _end_what_is_lost(self) -> None:
+        """What has lost its lease can't settle; who asks for it has it ended at once."""
+        given_up = self._upkeep.newly_given_up()
+        if not given_up or not self._briefing.is_ending_what_is_lost:
+            return
+        for seat in self.seats.alive():
+            if seat.slot.running() and seat.slot.consumer(self._worker) in given_up:
+                logger.warning(
+                    "Process %r pid:%d is ended: what it runs was lost with the connection, and "
+                    "runs elsewhere",
+                    self._name_of(seat),
+                    seat.pid,
+                    extra={"event": "child-lost-lease", "pid": seat.pid},
+                )
+                seat.stage = Stage.LEAVING
+                seat.send_signal(signal.SIGKILL)
 
     def _keep_limits(self) -> int | None:
         look = limits.look(self.seats, monotonic_ns())

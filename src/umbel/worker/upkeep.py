@@ -126,6 +126,8 @@ class Upkeep:
         self._wall = wall
         self._owed: deque[Debt] = deque()
         self._alive: set[str] = set()
+        # Consumers that a sweep gave up while their processes live, until somebody asks.
+        self._given_up: set[str] = set()
         self._beat_at_s = self._sweep_at_s = now()
         self._expiry_at_s = now() + EXPIRY_INTERVAL_S * jitter()
         self._due_at_s: float | None = None
@@ -203,6 +205,7 @@ class Upkeep:
         self._beat_at_s = self._now() + self._beat_s
         # One that was never seen enlisted is about to enlist; one that was has been given up.
         given_up = self._alive.intersection(lost)
+        self._given_up |= given_up
         if given_up:
             logger.warning(
                 "%d consumers of this worker were given up by a sweep, because their heartbeat "
@@ -214,6 +217,11 @@ class Upkeep:
             )
         self._alive = set(consumers).difference(lost)
         return True
+
+    def newly_given_up(self) -> set[str]:
+        """Consumers that were given up since the last call: what they run, runs elsewhere too."""
+        given_up, self._given_up = self._given_up, set()
+        return given_up
 
     def sweep(self) -> bool:
         """Recover from workers that are gone, and move what is due; False if the broker is away."""
