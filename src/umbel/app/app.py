@@ -503,7 +503,7 @@ class App:
 
         return Connection(self.connections, url)
 
-    connection_for_read = connection_for_write = connection
+    connection_for_read = connection_for_write = default_connection = connection
 
     def connection_or_acquire(self, connection: Any = None, pool: bool = True) -> Any:
         """The connection that is given, or one of its own: ``with`` it."""

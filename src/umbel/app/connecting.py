@@ -9,21 +9,37 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
+from umbel.app.retrying import RetryPolicy, with_retries
 from umbel.engines.opening import address, open_pair
 from umbel.model.errors import NotBuiltYet, OperationalError, UmbelError
 from umbel.ports.broker import Broker
 from umbel.ports.bus import Bus
 
+_PLAIN = {"rediss": "redis", "valkeys": "valkey"}
 _KOMBU = frozenset(
     {
         "Consumer", "Producer", "SimpleBuffer", "SimpleQueue", "Pool", "ChannelPool", "channel",
-        "drain_events", "transport", "get_manager", "manager", "default_socket_timeout", "clone",
+        "drain_events", "get_manager", "manager", "default_socket_timeout", "clone",
     }
 )  # fmt: skip
+
+
+class Transport(NamedTuple):
+    """The scheme of a broker's URL, for those who ask what it is: ``redis``, ``sqlite``..."""
+
+    driver_name: str
+
+    @property
+    def driver_type(self) -> str:
+        """The scheme less what only says how it is reached."""
+        return _PLAIN.get(self.driver_name, self.driver_name.partition("+")[0])
 
 
 class Connection:
@@ -70,12 +86,52 @@ class Connection:
             return False
         return True
 
-    def ensure_connection(self, *_args: Any, **_kwargs: Any) -> Self:
-        """Talk to the broker. Raises ``OperationalError`` where it is away."""
-        self.broker.workers()
+    def ensure_connection(
+        self,
+        errback: Callable[[BaseException, float], Any] | None = None,
+        max_retries: int | None = None,
+        interval_start: float = 2,
+        interval_step: float = 2,
+        interval_max: float = 30,
+        **_options: Any,
+    ) -> Self:
+        """Talk to the broker until it answers; ``max_retries`` None: for ever.
+
+        Times in seconds. Raises ``OperationalError``.
+        """
+        policy = RetryPolicy(max_retries, interval_start, interval_step, interval_max)
+        failures = count()
+
+        def ask() -> None:
+            try:
+                self.broker.workers()
+            except OperationalError as error:
+                if errback is not None:
+                    errback(error, policy.pause_s(next(failures)))
+                raise
+
+        with_retries(ask, policy)
         return self
 
-    connect = ensure_connection
+    def connect(self) -> Self:
+        """Talk to the broker, once. Raises ``OperationalError`` where it is away."""
+        return self.ensure_connection(max_retries=0)
+
+    @property
+    def transport(self) -> Transport:
+        """What kind of broker it is."""
+        return Transport(self.as_uri().partition(":")[0])
+
+    def info(self) -> dict[str, Any]:
+        """Where the broker is, in parts; without the password."""
+        parts = urlsplit(self.as_uri())
+        return {
+            "hostname": parts.hostname,
+            "userid": parts.username,
+            "port": parts.port,
+            "virtual_host": parts.path.strip("/"),
+            "transport": parts.scheme,
+        }
 
     def as_uri(self, include_password: bool = False, **_options: Any) -> str:
         """The broker's URL, without its password."""

@@ -13,10 +13,11 @@ import logging
 import random
 import traceback as tracebacks
 from collections.abc import Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any
 
-from umbel.app import signals
+from umbel.app import signals, wrapping
 from umbel.model import states
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import (
@@ -73,7 +74,8 @@ class Plan:
         "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
         "interval_ns", "is_at_most_once", "is_failure_settled", "manners", "name", "on_failure",
         "on_retry", "on_success", "resultrepr_maxsize", "run", "soft_time_limit",
-        "store_errors_even_if_ignored", "task", "throws", "time_limit", "track_started",
+        "store_errors_even_if_ignored", "task", "throws", "time_limit", "tracer",
+        "track_started",
     )  # fmt: skip
 
     before_start: Callable[..., Any] | None
@@ -82,9 +84,11 @@ class Plan:
     on_retry: Callable[..., Any] | None
     after_return: Callable[..., Any] | None
 
-    def __init__(self, task: Any) -> None:
+    def __init__(self, task: Any, *, is_wrapped: bool = True) -> None:
         self.task = task
         self.name: str = task.name
+        # First: who wraps the tracer may replace the task's own functions too.
+        self.tracer = wrapping.tracer_of(task) if is_wrapped else None
         # A task class may put something around its run; then it is called from outside.
         self.run = task.run if not task.overrides("__call__") else task
         # None where the hook is Task's own, which does nothing.
@@ -123,6 +127,8 @@ def _said(own: Any, common: Any) -> bool:
 
 def execute(plan: Plan, request: Request, args: Any, kwargs: Any) -> Outcome:
     """Run the task once. ``request`` is the running one while it does."""
+    if plan.tracer is not None:
+        return wrapping.traced(plan.tracer, request, args, kwargs)
     token = running.set((*running.get(), request))
     try:
         if signals.task_prerun.receivers:
@@ -233,6 +239,8 @@ def _tell(
     elif type(outcome) is Rejected:
         state, value = states.REJECTED, outcome.reason
     if signals.task_postrun.receivers:
+        # Receivers take down what task_prerun has set up; what follows the task belongs inside.
+        request._context = copy_context()
         signals.task_postrun.send(
             sender=plan.task,
             task_id=request.id,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from umbel.app import signals
+from umbel.app import signals, wrapping
 from umbel.app.connections import Connections
 from umbel.app.registry import TaskRegistry
 from umbel.app.retrying import NEVER, RetryPolicy, policy_of, with_retries
@@ -21,9 +21,10 @@ from umbel.app.terms import TermsMaker
 from umbel.model.call import Call
 from umbel.model.errors import ImproperlyConfigured
 from umbel.model.ids import new_id
-from umbel.model.join import JoinOpening
+from umbel.model.join import JOIN_TASK, JoinOpening
 from umbel.model.message import Message
 from umbel.model.queues import Queue
+from umbel.model.request import Request
 from umbel.wire.composition import Template, compose
 
 # Large enough to make round trips cheap, small enough to hold: 10,000 messages are 10 MB.
@@ -87,7 +88,7 @@ class Publisher:
             self._refresh()
         if task is _LOOK_UP:
             task = self._tasks.get(call.task)
-        if signals.before_task_publish.receivers:
+        if signals.before_task_publish.receivers and call.task != JOIN_TASK:
             return self._announced(call, task)
         if not call.options and task is not None:
             template: Any = self._templates.get(call.task, _LOOK_UP)
@@ -154,10 +155,12 @@ class Publisher:
 
     def send(self, items: Iterable[Call | JoinOpening]) -> None:
         """Publish calls and open joins, in order, in batches."""
+        # Who hears of each message before and after it is sent relies on that order.
+        batch = 1 if signals.before_task_publish.receivers else BATCH
         calls: list[Call] = []
         messages: list[Message] = []
         openings: list[JoinOpening] = []
-        for item in items:
+        for item in wrapping.with_headers(items):
             if isinstance(item, JoinOpening):
                 openings.append(item)
                 continue
@@ -166,13 +169,22 @@ class Publisher:
                 task.check_arguments(item.args, item.kwargs)
             messages.append(self.compose(item, task))
             calls.append(item)
-            if len(messages) >= BATCH:
+            if len(messages) >= batch:
                 self._publish(messages, openings)
                 self._told(calls, messages)
                 calls, messages, openings = [], [], []
         if messages or openings:
             self._publish(messages, openings)
             self._told(calls, messages)
+
+    def compose_following(self, call: Call, request: Request) -> Message:
+        """The message of a call that follows an attempt, and is published by its settlement.
+
+        Receivers of ``after_task_publish`` are told here: where it is published nobody can be.
+        """
+        message = self.compose(wrapping.following(call, request))
+        self._tell_receivers([call])
+        return message
 
     def send_one(self, call: Call, task: Any) -> None:
         """Publish one call, with its own ``retry`` and ``retry_policy``."""
@@ -196,20 +208,38 @@ class Publisher:
         openings: list[JoinOpening] | tuple[()],
         policy: RetryPolicy | None = None,
     ) -> None:
-        def send() -> None:
-            pair = self._connections.pair()
-            assert pair.broker is not None
-            if openings and not pair.is_atomic:
-                if pair.store is None:
-                    raise NotImplementedError(
-                        "a chord needs a result backend to count its members: set result_backend"
-                    )
-                pair.store.apply((), opens=openings)
-                pair.broker.publish(messages)
-            else:
-                pair.broker.publish(messages, openings)
+        policy = policy or self._policy
+        if wrapping.is_publishing_watched():
+            self._publish_watched(messages, list(openings), policy)
+        else:
+            with_retries(lambda: self._publish_now(messages, openings), policy)
 
-        with_retries(send, policy or self._policy)
+    def _publish_now(self, messages: list[Message], openings: Sequence[JoinOpening]) -> None:
+        pair = self._connections.pair()
+        assert pair.broker is not None
+        if openings and not pair.is_atomic:
+            if pair.store is None:
+                raise NotImplementedError(
+                    "a chord needs a result backend to count its members: set result_backend"
+                )
+            pair.store.apply((), opens=openings)
+            pair.broker.publish(messages)
+        else:
+            pair.broker.publish(messages, openings)
+
+    def _publish_watched(
+        self, messages: list[Message], openings: list[JoinOpening], policy: RetryPolicy
+    ) -> None:
+        """One by one, each through kombu's ``Producer.publish``, which somebody has replaced."""
+
+        def send(message: Message) -> None:
+            opens = tuple(openings)
+            openings.clear()
+            with_retries(lambda: self._publish_now([message], opens), policy)
+
+        wrapping.publish_each(messages, send, self._app.connection())
+        if openings:
+            with_retries(lambda: self._publish_now([], tuple(openings)), policy)
 
     def _declare(self, options: Mapping[str, Any]) -> None:
         """Let queues that the caller names be reached before any worker has bound them."""
@@ -235,6 +265,9 @@ class Publisher:
 
     def _told(self, calls: list[Call], messages: list[Message]) -> None:
         self.tell_sent(messages)
+        self._tell_receivers(calls)
+
+    def _tell_receivers(self, calls: list[Call]) -> None:
         after, sent = signals.after_task_publish, signals.task_sent
         if not (after.receivers or sent.receivers):
             return

@@ -9,9 +9,7 @@ _BEAT = "schedules are not built yet; let cron run `umbel -A APP call TASK`"
 
 REFUSED = {
     "amqp": "use task_queues and app.routing.queues",
-    "default_connection": _KOMBU,
     "default_producer": _KOMBU,
-    "broker_connection": _KOMBU,
     "pool": _KOMBU,
     "producer_pool": _KOMBU,
     "producer_or_acquire": _KOMBU,

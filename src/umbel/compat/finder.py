@@ -23,11 +23,17 @@ class AliasLoader:
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         """The empty stand-in; its names are looked up later."""
-        from umbel.compat.names import children_of, instead_of, targets_of
+        from umbel.compat.names import WRITTEN_THROUGH, children_of, instead_of, targets_of
         from umbel.compat.standins import StandIn
 
         name = spec.name
-        return StandIn(name, targets_of(name), children_of(name), instead_of(name))
+        return StandIn(
+            name,
+            targets_of(name),
+            children_of(name),
+            instead_of(name),
+            is_written_through=name in WRITTEN_THROUGH,
+        )
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing runs: there is no source."""

@@ -33,7 +33,9 @@ MODULES = {
         umbel: Task
         umbel.model.request: Context=Request
     """,
+    "celery.app.trace": "umbel.app.wrapping: build_tracer task_has_custom trace_ok_t",
     "celery.app.utils": "umbel: bugreport",
+    "celery.beat": "umbel.compat.seams: Scheduler",
     "celery.canvas": """
         umbel: Signature chain chord chunks group maybe_signature signature subtask xmap
             xstarmap
@@ -150,6 +152,7 @@ MODULES = {
     "kombu": """
         umbel: Exchange Queue uuid
         umbel.model.queues: binding=Binding
+        umbel.app.wrapping: Producer
         umbel.compat.versions: VERSION=KOMBU_VERSION __version__=KOMBU_VERSION_TEXT
     """,
     "kombu.common": "umbel: Broadcast uuid",
@@ -175,7 +178,14 @@ MODULES = {
     "kombu.utils.objects": "functools: cached_property",
     "kombu.utils.url": "urllib.parse: safequote=quote",
     "kombu.utils.uuid": "umbel: uuid",
-    "billiard": "",
+    "billiard": """
+        umbel.compat.versions: VERSION=BILLIARD_VERSION __version__=BILLIARD_VERSION_TEXT
+    """,
+    "billiard.einfo": """
+        umbel.app.execution: ExceptionInfo
+        umbel.compat.seams: ExceptionWithTraceback
+    """,
+    "billiard.pool": "umbel.worker.workloop: Worker",
     "billiard.exceptions": """
         umbel.model.errors: SoftTimeLimitExceeded Terminated TimeLimitExceeded
             WorkerLostError
@@ -199,7 +209,6 @@ NOT_BUILT = {
     "celery.app.control": _CONTROL,
     "celery.apps": _WORKER,
     "celery.backends": _BACKENDS,
-    "celery.beat": _BEAT,
     "celery.bootsteps": _WORKER,
     "celery.concurrency": _POOLS,
     "celery.contrib.migrate": "umbel and Celery may share one Redis; no message needs to move",
@@ -219,12 +228,12 @@ NOT_BUILT = {
 
 # Names in modules that are there, without an object of ours behind them.
 NOT_BUILT_NAMES = {
+    "celery.beat": _BEAT,
     "kombu": _TRANSPORT,
     "kombu.common": _TRANSPORT,
 }
 
 MISSING = {
-    "celery.app.trace": "tasks are run by umbel.app.execution; use signals to follow them",
     "celery.bin": "commands of your own are not built yet; use a console script of your package",
     "celery.contrib.sphinx": "Sphinx documents tasks as what they are, functions",
     "celery.contrib.testing.manager": "wait for results with ResultSet.get(timeout=)",
@@ -232,6 +241,10 @@ MISSING = {
     "kombu.asynchronous": _TRANSPORT,
     "kombu.pidbox": _CONTROL,
 }
+
+
+# Modules whose functions others replace: what is set on them is set where umbel looks.
+WRITTEN_THROUGH = frozenset({"celery.app.trace"})
 
 
 def has_module(name: str) -> bool:

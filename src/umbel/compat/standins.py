@@ -67,22 +67,37 @@ class StandIn(ModuleType):
     """A module whose names are found elsewhere.
 
     ``targets`` maps each name to ``module:attribute``, ``children`` names its submodules; with
-    ``instead``, every other name is a ``Refusal``.
+    ``instead``, every other name is a ``Refusal``. ``is_written_through``: what is set here is set
+    on the target too, for those who replace Celery's functions.
     """
 
     def __init__(
-        self, name: str, targets: Mapping[str, str], children: Container[str], instead: str | None
+        self,
+        name: str,
+        targets: Mapping[str, str],
+        children: Container[str],
+        instead: str | None,
+        *,
+        is_written_through: bool = False,
     ) -> None:
         super().__init__(name, f"The names of Celery's ``{name}``, as umbel has them.")
         self._targets = targets
         self._children = children
         self._instead = instead
+        self._is_written_through = is_written_through
         self.__all__ = list(targets)
 
     def __getattr__(self, name: str) -> Any:
         found = self._find(name)
         setattr(self, name, found)
         return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        targets = self.__dict__.get("_targets", {})
+        if self.__dict__.get("_is_written_through") and name in targets:
+            module, _, attribute = targets[name].partition(":")
+            setattr(importlib.import_module(module), attribute, value)
 
     def _find(self, name: str) -> Any:
         if name in self._targets:

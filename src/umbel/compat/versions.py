@@ -28,3 +28,6 @@ VERSION_BANNER = f"{__version__} ({SERIES})"
 
 KOMBU_VERSION_TEXT = __version__
 KOMBU_VERSION = VERSION
+
+BILLIARD_VERSION_TEXT = "4.3.2"
+BILLIARD_VERSION = version_info_t(4, 3, 2, "", "")

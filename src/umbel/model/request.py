@@ -11,7 +11,7 @@ see their own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 from umbel.model.call import Call, SignatureDict
@@ -61,6 +61,11 @@ class Request:
     taskset: str | None = None
     _children: list[Any] | None = None
     _protected: int = 0
+    # How the attempt ended, and where: for what others have wrapped around it, and for headers that
+    # they give to what follows from it.
+    _outcome: Any = None
+    _context: Context | None = None
+    _handed_on: Any = None
     # The next three belong to the settlement of this attempt.
     replaced_by: list[Call | JoinOpening] | None = None
     added_sends: list[Call | JoinOpening] | None = None

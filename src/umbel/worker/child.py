@@ -44,6 +44,7 @@ from umbel.worker.orders import Orders
 from umbel.worker.rates import Rates
 from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
+from umbel.worker.workloop import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -322,7 +323,7 @@ def run(app: App, options: ChildOptions, slot: Slot) -> int:
     signals.worker_process_init.send(sender=None)
     slot.mark_up()
     try:
-        return serve(child)
+        return Worker(lambda: serve(child)).workloop()
     finally:
         child.close()
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED)

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import traceback as tracebacks
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, assert_never
 
 from umbel.app.app import App
@@ -334,7 +334,7 @@ class Settler:
         error: BaseException | None,
         trace: str,
     ) -> Settlement:
-        messages, opens = self._composed(steps.sends)
+        messages, opens = self._composed(steps.sends, request)
         later = tuple(
             self._document(
                 Request(id=step.task_id, group=step.group_id, parent_id=step.parent_id),
@@ -356,15 +356,18 @@ class Settler:
         )
 
     def _composed(
-        self, sends: Iterable[Call | JoinOpening]
+        self, sends: Iterable[Call | JoinOpening], request: Request
     ) -> tuple[list[Message], list[JoinOpening]]:
         messages: list[Message] = []
         opens: list[JoinOpening] = []
+        compose = self._app.publisher.compose_following
+        # Who follows the task with a context of his own finds it here too.
+        run = _run if request._context is None else request._context.run
         for item in sends:
             if isinstance(item, JoinOpening):
                 opens.append(item)
             else:
-                messages.append(self._app.publisher.compose(item))
+                messages.append(run(compose, item, request))
         return messages, opens
 
     def _part(self, part: continuation.Part, request: Request) -> JoinPart:
@@ -453,6 +456,10 @@ class Settler:
             extended["stamped_headers"] = request.stamped_headers
             extended.update(request.stamps or {})
         return extended
+
+
+def _run(compose: Callable[[Call, Request], Message], call: Call, request: Request) -> Message:
+    return compose(call, request)
 
 
 def _seconds(setting: Any) -> float | None:
