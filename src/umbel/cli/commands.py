@@ -26,6 +26,7 @@ COMMANDS = {
     "result": ("umbel.cli.ask", "result", "Print the return value of a task."),
     "list": ("umbel.cli.ask", "list_", "List tasks, queues or bindings."),
     "dead": ("umbel.cli.dead", "dead", "Look at dead letters, send them again, delete them."),
+    "drain": ("umbel.cli.drain", "drain", "Before going back to Celery: put everything back."),
     "report": ("umbel.cli.ask", "report", "Print what a bug report should say."),
 }
 

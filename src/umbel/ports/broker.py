@@ -24,6 +24,7 @@ from umbel.model.message import Message
 from umbel.model.settlement import Settlement
 from umbel.ports.bus import Bus
 from umbel.ports.graveyard import Graveyard
+from umbel.ports.handover import Handover
 from umbel.ports.revocations import Revocations
 
 
@@ -83,6 +84,11 @@ class Broker(Protocol):
     @property
     def revocations(self) -> Revocations:
         """Tasks that must not run, over this connection."""
+        ...
+
+    @property
+    def handover(self) -> Handover | None:
+        """How to go back to Celery; None where only umbel reads this broker."""
         ...
 
     @property

@@ -22,6 +22,7 @@ class MemoryBroker:
     """See ``umbel.ports.broker.Broker`` for what each method promises."""
 
     ordered_ids = False
+    handover = None  # nobody else reads this process's memory
 
     def __init__(self, url: str, house: House, steps: Steps, *, keeps_results: bool) -> None:
         self.url = url

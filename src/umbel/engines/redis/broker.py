@@ -35,6 +35,7 @@ from umbel.engines.redis.commands import (
 from umbel.engines.redis.connection import Connection, ConnectionBroken
 from umbel.engines.redis.durability import durability_warnings
 from umbel.engines.redis.graveyard import RedisGraveyard
+from umbel.engines.redis.handover import RedisHandover
 from umbel.engines.redis.keys import BrokerKeys, Slots, held_of, lease_of
 from umbel.engines.redis.resp import Argument
 from umbel.engines.redis.revocations import RedisRevocations
@@ -77,6 +78,7 @@ class RedisBroker:
         )
         self.graveyard = RedisGraveyard(self._connection, self._names)
         self.revocations = RedisRevocations(self._connection, self._names)
+        self.handover = RedisHandover(self._connection, self._names)
         self.bus = RedisBus(self._connection, address, self._names, channels)
         self._order = manners.order
         self._turn = 0

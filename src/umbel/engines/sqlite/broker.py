@@ -39,6 +39,7 @@ class SqliteBroker:
 
     # Random ids as keys of 300,000 records cost 3.2 times as much.
     ordered_ids = True
+    handover = None  # nobody else reads this file
 
     def __init__(
         self,
