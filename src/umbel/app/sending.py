@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from umbel.app.spelling import refuse_near_misses
+from umbel.canvas.shapes import links_of
 from umbel.model.call import Call
 from umbel.model.request import Request, running
 
@@ -109,17 +110,10 @@ def call_of(
         take("group_index", None),
         take("chord", None),
         take("chain", None),
-        _as_list(take("link", None)),
-        _as_list(take("link_error", None)),
+        links_of(take("link", None), "link") or None,
+        links_of(take("link_error", None), "link_error") or None,
         options,
     )
-
-
-def _as_list(links: Any) -> list[Any] | None:
-    if not links:
-        return None
-    # One signature is itself a dictionary.
-    return list(links) if isinstance(links, list | tuple) else [links]
 
 
 def _inherit_stamps(parent: Request, options: dict[str, Any]) -> None:

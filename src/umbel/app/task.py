@@ -17,6 +17,7 @@ from umbel.app import steering
 from umbel.app.arguments import Check, check_of
 from umbel.app.sending import call_of
 from umbel.canvas import batches
+from umbel.canvas.shapes import links_of
 from umbel.canvas.signature import Signature, signature
 from umbel.model.call import Call
 from umbel.model.errors import MaxRetriesExceededError, OperationalError
@@ -339,8 +340,8 @@ class Task(Generic[P, R_co]):
         if throw is None:
             throw = self.app.conf.task_eager_propagates
         options.update(
-            link=_listed(link),
-            link_error=_listed(link_error),
+            link=links_of(link, "link") or None,
+            link_error=links_of(link_error, "link_error") or None,
             retries=retries,
             headers=headers,
             logfile=logfile,
@@ -548,12 +549,6 @@ def _unpickled(name: str, module: str | None) -> Any:
     if module is not None:
         __import__(module)
     return current_app().tasks[name]
-
-
-def _listed(links: Any) -> list[Any] | None:
-    if not links:
-        return None
-    return list(links) if isinstance(links, list | tuple) else [links]
 
 
 def _anything(*_args: Any, **_kwargs: Any) -> None:

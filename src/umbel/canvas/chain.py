@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any, Self, cast, overload
 
 from umbel.canvas.composite import Composite, signatures_of
-from umbel.canvas.shapes import spread, steps_of
+from umbel.canvas.shapes import listed, spread, steps_of, with_errors_on_header
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.model.generics import R_co
@@ -27,10 +27,10 @@ class chain(Composite[R_co]):  # noqa: N801 - Celery's name
     """
 
     def __new__(cls, *tasks: Any, **_options: Any) -> Self:
-        listed = _given(tasks)
-        if cls is chain and len(listed) > 1:
+        given = _given(tasks)
+        if cls is chain and len(given) > 1:
             # Not always a chain, but always a signature.
-            return cast(Self, reduce(or_, (_checked(task) for task in listed)))
+            return cast(Self, reduce(or_, (_checked(task) for task in given)))
         return super().__new__(cls)
 
     # A type checker can tell the last of several apart only by counting.
@@ -108,6 +108,22 @@ class chain(Composite[R_co]):  # noqa: N801 - Celery's name
     ) -> AsyncResult[R_co] | None:
         """Send it."""
         return self.apply_async(args, kwargs) if self.tasks else None
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        route_name: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[R_co]:
+        """Send it. The arguments go to the first step, before its own."""
+        errors = listed(self["options"].get("link_error")) + listed(options.get("link_error"))
+        if errors and getattr(self.app.conf, "task_allow_error_cb_on_chord_header", False):
+            other = self.clone()
+            steps = [with_errors_on_header(step, errors) for step in steps_of(self.tasks)]
+            other["kwargs"]["tasks"] = steps
+            return super(chain, other).apply_async(args, kwargs, **options)
+        return super().apply_async(args, kwargs, **options)
 
     def apply(
         self,

@@ -9,7 +9,7 @@ from umbel.canvas.chain import chain
 from umbel.canvas.composite import Composite, signatures_of
 from umbel.canvas.freezing import member_options
 from umbel.canvas.group import group
-from umbel.canvas.shapes import as_one_part, header_of, listed, members_of
+from umbel.canvas.shapes import as_one_part, header_of, links_of, listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.canvas.streams import Stream, sequence_of
@@ -168,6 +168,7 @@ class chord(Composite[R_co]):  # noqa: N801 - Celery's name
 
         With the setting ``task_allow_error_cb_on_chord_header``, to each member as well.
         """
+        links_of(errback, "link_error")
         if getattr(self.app.conf, "task_allow_error_cb_on_chord_header", False):
             for task in self._read():
                 task.link_error(maybe_signature(errback).clone(immutable=True))

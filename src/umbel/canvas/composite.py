@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from umbel.canvas.shapes import links_of
 from umbel.canvas.signature import Signature, maybe_signature
 from umbel.canvas.streams import Stream
 from umbel.canvas.unrolling import Item, unroll
@@ -75,6 +76,8 @@ def start(
     options: dict[str, Any],
 ) -> Any:
     """Send what a canvas starts with; gives its result, or None where there is nothing to do."""
+    for name in ("link", "link_error"):
+        links_of(options.get(name), name)
     request = sending_request()
     is_child = options.pop("add_to_parent", True) and request is not None
     if request is not None and getattr(app.conf, "task_inherit_parent_priority", False):
@@ -120,6 +123,9 @@ class _Outbox:
                     known = self._fact(item.task)
                 if item.options or known[1]:
                     self._note(item.id, known[1], item.options)
+                if item.link is not None or item.link_error is not None:
+                    links_of(item.link, "link")
+                    links_of(item.link_error, "link_error")
                 if item.chain is not None:
                     self._note_all(item.chain)
                 if item.chord is not None and item.chord is not self._body:
@@ -147,6 +153,9 @@ class _Outbox:
     def _note_all(self, sigs: Sequence[SignatureDict]) -> None:
         for sig in sigs:
             kwargs = sig["kwargs"]
+            for name in ("link", "link_error"):
+                if sig["options"].get(name):
+                    links_of(sig["options"][name], name)
             if sig.get("subtask_type") == "chord":
                 self._note_all([kwargs["body"]])
             elif sig.get("subtask_type") in ("group", "chain"):

@@ -65,7 +65,8 @@ def plain(value: Any) -> Any:
     """A signature, or a list of them, with every stream in it read: fit for any serializer."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if not isinstance(value, Mapping) or kind_of(value) == "task":
+    # What is no signature is for others to refuse, where it was given.
+    if not isinstance(value, Mapping) or "task" not in value or kind_of(value) == "task":
         return value
     kwargs = dict(value["kwargs"])
     for name in ("tasks", "header"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Self, cast, overload
 
 from umbel.canvas.composite import Composite, signatures_of
-from umbel.canvas.shapes import listed, members_of
+from umbel.canvas.shapes import links_of, listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.canvas.streams import Stream, sequence_of
@@ -142,11 +142,13 @@ class group(Composite[list[R_co]], Generic[R_co]):  # noqa: N801 - Celery's name
 
     def link(self, callback: Any) -> Any:
         """Link to the first member; a chord is what waits for all."""
+        links_of(callback, "link")
         self.tasks = self._read()
         return self.tasks[0].link(maybe_signature(callback).clone().set(immutable=True))
 
     def link_error(self, errback: Any) -> Any:
         """Link to each member."""
+        links_of(errback, "link_error")
         self.tasks = self._read()
         for task in self.tasks:
             task.link_error(maybe_signature(errback).clone())

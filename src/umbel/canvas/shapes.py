@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from umbel.canvas.streams import Stream
 from umbel.model.call import SignatureDict
 
 # Options that say where a signature stands in its workflow; the rest says how it is sent.
@@ -53,6 +54,18 @@ def listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def links_of(value: Any, name: str) -> list[Any]:
+    """What is given as ``link`` or ``link_error``, as a list.
+
+    Raises ``TypeError`` for what is no signature: a worker would find out only after the task.
+    """
+    links = listed(value)
+    for link in links:
+        if not isinstance(link, Mapping) or "task" not in link:
+            raise TypeError(f"{name} takes signatures, as task.s() gives them, and not {link!r}")
+    return links
 
 
 def task_sig(
@@ -217,6 +230,21 @@ def header_of(sig: SignatureDict) -> tuple[Any, Mapping[str, Any]]:
             return header["kwargs"]["tasks"], header["options"]
         return [header], {}
     return header, {}
+
+
+def with_errors_on_header(sig: SignatureDict, errors: Sequence[SignatureDict]) -> SignatureDict:
+    """A chord whose members have these errbacks as well; anything else as it is.
+
+    The members are read as they are needed, as those of the chord are.
+    """
+    if kind_of(sig) != "chord":
+        return sig
+    tasks, own = header_of(sig)
+    also = {"link_error": list(errors)}
+    marked = Stream(with_options(member, also) for member in members_of(tasks))
+    kwargs = sig["kwargs"]
+    header = group_sig(marked, own) if isinstance(kwargs["header"], Mapping) else marked
+    return {**sig, "kwargs": {**kwargs, "header": header}}
 
 
 def everywhere(options: Mapping[str, Any]) -> dict[str, Any]:

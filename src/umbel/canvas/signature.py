@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from umbel.canvas.freezing import freeze as freeze_ids
 from umbel.canvas.freezing import laid_over
-from umbel.canvas.shapes import listed
+from umbel.canvas.shapes import links_of, listed
 from umbel.canvas.stamping import StampingVisitor, stamps_of
 from umbel.model.errors import NotRegistered
 from umbel.model.generics import R_co
@@ -369,10 +369,12 @@ class Signature(dict[str, Any], Generic[R_co]):
 
     def link(self, callback: Any) -> Any:
         """Call ``callback`` with the result once this has succeeded; gives the callback."""
+        links_of(callback, "link")
         return self.append_to_list_option("link", callback)
 
     def link_error(self, errback: Any) -> Any:
         """Call ``errback`` where this has failed; gives the errback."""
+        links_of(errback, "link_error")
         return self.append_to_list_option("link_error", errback)
 
     def on_error(self, errback: Any) -> Self:
@@ -418,10 +420,10 @@ class Signature(dict[str, Any], Generic[R_co]):
         **headers: Any,
     ) -> Self:
         """Mark this and its callbacks with headers that monitors can find them by."""
+        self.stamp_links(visitor, append_stamps, **headers)
         own = visitor.on_signature(self, **headers) if visitor is not None else None
         stamps = stamps_of(own, headers, self["options"], append=append_stamps)
         self.set(**stamps)
-        self.stamp_links(visitor, append_stamps, **headers)
         return self
 
     def stamp_links(

@@ -129,6 +129,7 @@ MODULES = {
         functools: memoize=cache
         umbel.compat.toolbox: chunks dictfilter first is_list maybe_list noop uniq
     """,
+    "celery.utils.graph": "umbel.results.graph: CycleError DependencyGraph GraphFormatter",
     "celery.utils.imports": """
         umbel.compat.toolbox: cwd_in_path import_from_cwd instantiate qualname
             symbol_by_name

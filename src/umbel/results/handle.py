@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Generic, Self
 
 from umbel.model import states
@@ -21,6 +22,7 @@ from umbel.ports.archive import Archive
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
 from umbel.results.blocking import assert_will_not_block
+from umbel.results.graph import DependencyGraph, GraphFormatter
 from umbel.results.progress import progress_of
 
 Callback = Callable[[str, Any], Any]
@@ -384,14 +386,24 @@ class AsyncResult(Generic[R_co]):
             value = result.get()
         return value
 
-    @property
-    def graph(self) -> Any:
-        """Not built: the dependency graph."""
-        raise NotBuiltYet("result.graph is not built yet; result.iterdeps() gives its edges")
+    @cached_property
+    def graph(self) -> DependencyGraph:
+        """The graph of all that this task has sent; kept once it is complete."""
+        return self.build_graph()
 
-    def build_graph(self, *args: Any, **kwargs: Any) -> Any:
-        """Not built: the dependency graph."""
-        return self.graph
+    def build_graph(
+        self, intermediate: bool = False, formatter: GraphFormatter | None = None
+    ) -> DependencyGraph:
+        """The graph of all that this task has sent: ``build_graph().to_dot(file)`` draws it.
+
+        Raises ``IncompleteStream`` where one has not ended, unless ``intermediate``.
+        """
+        graph = DependencyGraph(formatter=formatter or GraphFormatter(root=self.id, shape="oval"))
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
 
     # -- changing what is kept
 
