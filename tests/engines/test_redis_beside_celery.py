@@ -271,7 +271,7 @@ def _ours(broker, name, position, size=None):
     (held,) = lease(broker)
     claim = Message("g", "umbel.join", "q", 0, "tag-join", b"join")
     data = json.dumps([1, name, "SUCCESS", position]).encode()
-    part = JoinPart("g", name, position, data, claim)
+    part = JoinPart("g", name, position, data, lambda: claim)
     return broker.cycle("w.0.1", [Settlement(held.token, parts=(part,))], ("q",), 5)[1]
 
 

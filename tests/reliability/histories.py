@@ -284,7 +284,7 @@ class History:
             group_id = line.join.group_id
             claim = self.message("q", 0, task=JOIN_TASK)
             claim = claim._replace(raw=f"claim {group_id} {claim.tag}".encode())
-            part = JoinPart(group_id, line.message.id, 0, b"part", claim)
+            part = JoinPart(group_id, line.message.id, 0, b"part", lambda: claim)
             return Settlement(token, parts=(part,))
         follow = (self.message("r", 0),) if token % 3 == 0 and "body" not in line.message.id else ()
         return Settlement(token, messages=follow)
@@ -319,7 +319,7 @@ class History:
             join.counted.add(part.task_id)
             if len(join.counted) == join.size and not join.claims:
                 join.claims += 1
-                self.note([part.claim], join)
+                self.note([part.claim()], join)
         for closing in settlement.closes:
             join = self.joins[closing.group_id]
             join.bodies += 1

@@ -1,15 +1,16 @@
 """Joins: the count of a chord's members, which lets its body run once.
 
 A join is opened with its size, grown by ``add_to_chord``, counted by each member's settlement, and
-claimed, in the step that counts the last part, as a lease whose message is ``JoinPart.claim``. The
-holder of that lease reads the parts, sends the body and closes the join in one second fenced step.
-A crash between the two leaves a lease, which recovery finds.
+claimed, in the step that counts the last part, as a lease: its message is what ``JoinPart.claim``
+gives. The holder of that lease reads the parts, sends the body and closes the join in one second
+fenced step. A crash between the two leaves a lease, which recovery finds.
 
 Counting is idempotent: a part is known by ``(task_id, position)``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from umbel.model.message import Message
@@ -32,7 +33,9 @@ class JoinPart(NamedTuple):
     task_id: str
     position: int | None  # its place among the parts; None sorts last
     part: bytes  # [1, task_id, state, result], encoded by the result serializer
-    claim: Message  # what the last part's holder is to do: becomes a lease
+    # Makes what the last part's holder is to do, which becomes a lease. Asked of few: a chord of a
+    # thousand needs one.
+    claim: Callable[[], Message]
 
 
 class JoinGrowth(NamedTuple):

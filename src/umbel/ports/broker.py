@@ -148,7 +148,7 @@ class Broker(Protocol):
         of its effects happened [a_lost_lease_changes_nothing], [settling_twice_changes_nothing].
         Each settlement is one atomic step: fate, documents, messages, joins [settle_is_atomic].
         A SUCCESS document is never overwritten [success_is_final]. A part that completes its join
-        makes ``part.claim`` a lease of this consumer, once, whatever is delivered twice
+        makes ``part.claim()`` a lease of this consumer, once, whatever is delivered twice
         [a_join_completes_once]; it is among the leases that this or a later call returns.
 
         Leases come in this order: verdicts; messages that were lost with a process; then by

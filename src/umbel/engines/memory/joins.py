@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from umbel.model.join import JoinClosing, JoinGrowth, JoinOpening, JoinPart
 from umbel.model.message import Message
@@ -17,7 +17,7 @@ class _Join:
         self.grown = 0
         self.parts: dict[tuple[int, str], bytes] = {}
         # The claim of the first part: whoever opens the join may find it complete.
-        self.claim: Message | None = None
+        self.claim: Callable[[], Message] | None = None
         self.is_claimed = False
         self.is_closed = False
 
@@ -86,11 +86,11 @@ class Joins:
         return self._joins.setdefault(group_id, _Join())
 
 
-def _claimed(join: _Join, claim: Message, *, is_repeatable: bool) -> list[Message]:
+def _claimed(join: _Join, claim: Callable[[], Message], *, is_repeatable: bool) -> list[Message]:
     if not join.is_complete or (join.is_claimed and not is_repeatable):
         return []
     join.is_claimed = True
-    return [claim]
+    return [claim()]
 
 
 def _key(part: JoinPart) -> tuple[int, str]:

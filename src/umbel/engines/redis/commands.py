@@ -7,7 +7,7 @@ in front of it. What each wants and gives stands at its top.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from math import ceil
@@ -200,8 +200,15 @@ class Commands:
             keys.JOIN_DONE_TTL_S,
             keys.FOLLOWED_TTL_S,
         ]
+        # Of the parts of one join the last one's: who ended last is the parent of the body.
+        claims = {part.group_id: part.claim for one in settlements for part in one.parts}
+        arguments.append(len(claims))
+        for claim in claims.values():
+            message = claim()
+            arguments += (message.queue, self._claim(message))
+        places = {group_id: place for place, group_id in enumerate(claims)}
         for settlement in settlements:
-            self._settlement(arguments, settlement)
+            self._settlement(arguments, settlement, places)
         if slots is None:
             return [], arguments
         arguments += slots.headers
@@ -213,7 +220,7 @@ class Commands:
         """The arguments of a cycle for a second sending: the first may be there already."""
         return [*arguments[:8], 1, *arguments[9:]]
 
-    def _settlement(self, out: list[Argument], one: Settlement) -> None:
+    def _settlement(self, out: list[Argument], one: Settlement, claims: Mapping[str, int]) -> None:
         token, fate, documents, messages, opens, parts, grows, closes, due, cause, delivery = one
         if fate is _DONE and not (messages or opens or parts or grows or closes):
             if not documents:
@@ -237,7 +244,7 @@ class Commands:
         out += self._growths(grows)
         out.append(len(parts))
         for part in parts:
-            out += (*self._part(part), part.claim.queue, self._claim(part.claim))
+            out += (*self._part(part), claims[part.group_id])
         out.append(len(closes))
         out += self._closings(closes)
         runs, pushed = self._runs(messages)

@@ -96,7 +96,7 @@ class RedisStore:
         arguments = self._commands.apply(documents, opens, parts, grows, closes)
         complete = self._connection.script(script("apply"), (), arguments)
         # Two parts of one join may come at once; the claim is one.
-        claims = {parts[place].group_id: parts[place].claim for place in complete}
+        claims = {parts[place].group_id: parts[place].claim() for place in complete}
         return list(claims.values())
 
     def expire(self, limit: int) -> int:

@@ -89,9 +89,9 @@ class Joins:
                 continue
             if progress.is_complete(self._claimable):
                 self._sql.execute(SQL["claim_join"], (part.group_id,))
-                claims.append(part.claim)
+                claims.append(part.claim())
             elif progress.size is None:
-                self._keep(part.claim, part.group_id)
+                self._keep(part.claim(), part.group_id)
         return claims
 
     def close(self, closings: Iterable[JoinClosing]) -> None:

@@ -148,19 +148,20 @@ def part(group_id: str, position: int | None, task_id: str | None = None) -> Joi
     """The part of one member; its claim goes to the queue ``joins``."""
     task_id = task_id or f"member-{position}"
     number = next(_numbers)
+    claim = Message(
+        id=f"join-{group_id}-{number}",
+        task=JOIN_TASK,
+        queue="q",
+        priority=0,
+        tag=f"tag-{group_id}-{number}",
+        raw=f"join {group_id}".encode(),
+    )
     return JoinPart(
         group_id=group_id,
         task_id=task_id,
         position=position,
         part=f"part-{position}".encode(),
-        claim=Message(
-            id=f"join-{group_id}-{number}",
-            task=JOIN_TASK,
-            queue="q",
-            priority=0,
-            tag=f"tag-{group_id}-{number}",
-            raw=f"join {group_id}".encode(),
-        ),
+        claim=lambda: claim,
     )
 
 

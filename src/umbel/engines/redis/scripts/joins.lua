@@ -27,11 +27,14 @@ local function grow_join(g, by)
   redis.call('EXPIRE', g .. '.t', JOIN_TTL)
 end
 
--- Counts a part once; true when all are there. Counted are the members, not the parts: those of two
--- members may be the same bytes.
+-- Counts a part once. Gives whether all are there, and whether the join is opened. Counted are the
+-- members, not the parts: those of two members may be the same bytes. Each call from a script is most
+-- of a microsecond, so there are few.
 local function count_part(g, task_id, position, part)
-  if redis.call('GET', g .. '.c') == 'done' then return false end
-  if redis.call('SADD', g .. '.d', task_id .. ':' .. position) == 1 then
+  local claim, size, grown = unpack(redis.call('MGET', g .. '.c', g .. '.s', g .. '.t'))
+  if claim == 'done' then return false, true end
+  local is_new = redis.call('SADD', g .. '.d', task_id .. ':' .. position) == 1
+  if is_new then
     local added
     if ORDERED == '1' then
       added = redis.pcall('ZADD', g .. '.j', position, part)
@@ -47,10 +50,14 @@ local function count_part(g, task_id, position, part)
       end
     end
   end
-  for _, suffix in ipairs({'.j', '.t', '.s', '.d'}) do
-    redis.call('EXPIRE', g .. suffix, JOIN_TTL)
+  local counted = redis.call('SCARD', g .. '.d')
+  -- With the first part, and now and then.
+  if is_new and counted % 64 == 1 then
+    for _, suffix in ipairs({'.j', '.t', '.s', '.d'}) do
+      redis.call('EXPIRE', g .. suffix, JOIN_TTL)
+    end
   end
-  return is_complete(g)
+  return size and counted == tonumber(size) + tonumber(grown or 0), size
 end
 
 local function split_claim(claim)
