@@ -22,7 +22,7 @@ def test_an_app_that_asks_for_nothing_special_hears_nothing() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("worker_send_task_events", True),
+        ("worker_direct", True),
         ("beat_schedule", {"each": {"task": "shop.work", "schedule": 3}}),
         ("worker_pool_start_method", "spawn"),
         ("result_persistent", True),
@@ -40,7 +40,7 @@ def test_a_setting_without_effect_is_named(setting: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("worker_send_task_events", False),
+        ("worker_autoscaler", None),
         ("worker_enable_remote_control", False),
         ("beat_schedule", {}),
     ],

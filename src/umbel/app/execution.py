@@ -73,7 +73,7 @@ class Plan:
     __slots__ = (
         "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
         "interval_ns", "is_at_most_once", "is_failure_settled", "manners", "name", "on_failure",
-        "on_retry", "on_success", "resultrepr_maxsize", "run", "soft_time_limit",
+        "on_retry", "on_success", "resultrepr_maxsize", "run", "sends_events", "soft_time_limit",
         "store_errors_even_if_ignored", "task", "throws", "time_limit", "tracer",
         "track_started",
     )  # fmt: skip
@@ -100,6 +100,7 @@ class Plan:
         self.ignore_result = bool(task.ignore_result)
         self.store_errors_even_if_ignored = bool(task.store_errors_even_if_ignored)
         self.track_started = bool(task.track_started)
+        self.sends_events = bool(task.send_events)
         self.time_limit: float | None = task.time_limit
         self.soft_time_limit: float | None = task.soft_time_limit
         self.resultrepr_maxsize = int(task.resultrepr_maxsize)

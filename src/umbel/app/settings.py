@@ -199,7 +199,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("worker_proc_alive_timeout", 4.0, DIFFERS, "heeded only when set"),
     ("worker_redirect_stdouts", True),
     ("worker_redirect_stdouts_level", "WARNING"),
-    ("worker_send_task_events", False, LATER, "workers send no task events yet"),
+    ("worker_send_task_events", False),
     ("worker_soft_shutdown_timeout", 0.0),
     ("worker_state_db", None, LATER),
     ("worker_sweep_interval", 1.0, WORKS, "umbel's own: seconds between looks for lost workers"),

@@ -186,11 +186,17 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
     is_flag=True,
     help="Send no heartbeat events. Leases are kept alive all the same.",
 )
+@_option(
+    "--heartbeat-interval",
+    section="Features",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Between two heartbeat events, for monitors; else 2.",
+)
 @click.option(
     "-O", "--optimization", type=click.Choice(["default", "fair"]), hidden=True, expose_value=False
 )
 @click.option("--disable-prefetch", is_flag=True, hidden=True)
-@click.option("--heartbeat-interval", type=int, hidden=True, expose_value=False)
 @_refused("-D", "--detach", is_flag=True, instead=_SERVICE)
 @_refused("--uid", instead=_SERVICE)
 @_refused("--gid", instead=_SERVICE)

@@ -70,6 +70,8 @@ def running_worker(
         queues=(*stored, listening.queue) if listening.is_needed else tuple(stored),
         lease_s=conf.worker_lease_seconds,
     )
+    if conf.worker_send_task_events:
+        slot.order(events=True)
     child = Child(app, options, slot)
 
     def live() -> None:

@@ -28,6 +28,9 @@ _FLOWER = (
 )
 
 
+_EVENTS_OFF = "OFF (enable -E to monitor tasks in this worker)"
+
+
 class Facts(NamedTuple):
     """What the banner says."""
 
@@ -39,6 +42,7 @@ class Facts(NamedTuple):
     pool: str
     queues: tuple[str, ...]  # as ``queue_line`` gives them
     tasks: tuple[str, ...] = ()  # empty: not listed
+    events: bool = False  # task events are sent
 
 
 def queue_line(name: str, exchange: str, kind: str, key: str) -> str:
@@ -58,7 +62,7 @@ def text(facts: Facts, now: datetime) -> str:
         f".> transport:   {facts.transport}",
         f".> results:     {facts.results}",
         f".> concurrency: {facts.concurrency} ({facts.pool})",
-        ".> task events: OFF (not built yet)",
+        f".> task events: {'ON' if facts.events else _EVENTS_OFF}",
         "",
         "[queues]",
         *facts.queues,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from umbel.ports.engine import EngineOptions
+from umbel.wire.event_notices import EXCHANGE
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,16 @@ class LogSettings(NamedTuple):
     format: str
     date_format: str | None
     is_colored: bool
+
+
+class EventSettings(NamedTuple):
+    """What the worker tells monitors, and how."""
+
+    of_tasks: bool = False  # -E, worker_send_task_events
+    heartbeat_s: float | None = None  # None: nothing about itself
+    exchange: str = EXCHANGE
+    serializer: str = "json"
+    is_beat_told: bool = False  # somebody receives the signal heartbeat_sent
 
 
 class Briefing(NamedTuple):
@@ -56,11 +67,13 @@ class Briefing(NamedTuple):
     start_limit_s: float | None = None
     # worker_cancel_long_running_tasks_on_connection_loss
     is_ending_what_is_lost: bool = False
+    events: EventSettings = EventSettings()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the line."""
         plain = self._asdict()
         plain["log"] = self.log._asdict()
+        plain["events"] = self.events._asdict()
         for name in ("broker_options", "result_options"):
             plain[name] = _plain_options(name, plain[name])
         return plain
@@ -75,6 +88,7 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
             "bindings": tuple(tuple(binding) for binding in plain["bindings"]),
             "fanouts": tuple(tuple(fanout) for fanout in plain["fanouts"]),
             "log": LogSettings(**plain["log"]),
+            "events": EventSettings(**plain["events"]),
             "broker_options": EngineOptions(**plain["broker_options"]),
             "result_options": EngineOptions(**plain["result_options"]),
         }

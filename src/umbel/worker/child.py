@@ -31,11 +31,13 @@ from umbel.app.app import App
 from umbel.app.execution import Plan, execute, traceback_of
 from umbel.model.clock import monotonic_ns, unix_s
 from umbel.model.errors import OperationalError, SoftTimeLimitExceeded
+from umbel.model.lamport import LamportClock
 from umbel.model.lease import Lease
 from umbel.model.outcome import Failed, Outcome
 from umbel.model.request import running
 from umbel.model.settlement import Settlement
 from umbel.wire import serializers
+from umbel.wire.event_notices import Speaker
 from umbel.worker import points, report
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
@@ -44,6 +46,7 @@ from umbel.worker.orders import Orders
 from umbel.worker.rates import Rates
 from umbel.worker.revoked import Revoked
 from umbel.worker.settler import Settler
+from umbel.worker.telling import Telling
 from umbel.worker.workloop import Worker
 
 logger = logging.getLogger(__name__)
@@ -99,6 +102,9 @@ class Slot(Protocol):
 
     def orders(self) -> tuple[int, Orders]: ...
 
+    @property
+    def clock(self) -> LamportClock: ...
+
 
 class Child:
     """What the loops of all pools share: plans, intake, settler, consumer, stopping."""
@@ -111,6 +117,8 @@ class Child:
         # When the supervisor was last asked to look for due messages, or will be.
         self._hinted_ns = 0
         self.done = 0
+        self.telling: Telling | None = None  # None: nobody wants to hear of the tasks
+        app.clock = slot.clock
         self.orders = Orders()
         self.orders_version = 0
         self._plans: dict[str, Plan] = {}
@@ -146,6 +154,7 @@ class Child:
             revoked=revoked,
             is_stopping=lambda: self.is_stopping,
         )
+        self._tells_sent = bool(conf.task_send_sent_event)
 
     def stop(self) -> None:
         """Claim nothing more; from a signal handler or another thread."""
@@ -197,6 +206,29 @@ class Child:
                 plan.soft_time_limit, plan.time_limit = soft_s, hard_s
         for plan in self._plans.values():
             plan.interval_ns = self._interval_ns(plan.task)
+        if self.orders.events != (self.telling is not None):
+            self.telling = self._make_telling() if self.orders.events else None
+
+    def _make_telling(self) -> Telling:
+        assert self.pair.broker is not None
+        options, conf = self.options, self.app.conf
+        # Whoever tells of a task is the worker, which is known by its first process.
+        pid = options.worker_pid or os.getpid()
+        speaker = Speaker(options.hostname, pid, conf.event_exchange, conf.event_serializer)
+        return Telling(self.pair.broker.bus, speaker, self.slot.clock)
+
+    def exchange(
+        self, settlements: Sequence[Settlement], limit: int, *, holding: int = 0
+    ) -> list[Lease]:
+        """``Consumer.exchange``, and what monitors are told of what was settled."""
+        leases = self.consumer.exchange(settlements, limit, holding=holding)
+        if self.telling is not None:
+            self.telling.flush()
+        if self._tells_sent and settlements:
+            self.app.publisher.tell_sent(
+                [message for settlement in settlements for message in settlement.messages]
+            )
+        return leases
 
     def _interval_ns(self, task: Any) -> int:
         """From one start of a task to the next, as an operator, the task or the app says."""
@@ -226,12 +258,16 @@ class Child:
         """What is settled without running."""
         if isinstance(admitted, Parked):
             self.slot.note_due(admitted.due)
+            if self.telling is not None and admitted.request is not None:
+                self.telling.received(admitted.request)
             return self.settler.parked(admitted)
         if isinstance(admitted, Joined):
             # Its parts are read first, and a store that is away must not end this process.
             return self.consumer.read(lambda: self.settler.settle_join(admitted))
         if isinstance(admitted, Decided):
             report.decided(admitted, self.plan_of(admitted.request.task or ""))
+            if self.telling is not None:
+                self.telling.decided(admitted)
             return self.settler.decided(admitted)
         return self.settler.unreadable(admitted)
 
@@ -291,6 +327,8 @@ class Child:
         if soft_s is not None and runtime_s > soft_s:
             report.outran(job, soft_s)
         report.ended(job, outcome, runtime_s)
+        if self.telling is not None:
+            self.telling.ended(job, outcome, runtime_s)
         return outcome
 
     def _tell_started(self, job: Job) -> None:
@@ -307,6 +345,8 @@ class Child:
         """Leave the broker, giving back what is held."""
         try:
             self.consumer.retire()
+            if self.telling is not None:
+                self.telling.flush()
         finally:
             if self.pair.broker is not None:
                 self.pair.broker.close()

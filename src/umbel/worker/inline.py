@@ -16,6 +16,7 @@ from umbel.worker.child import IDLE_S, Child
 from umbel.worker.intake import Admitted, Job
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
 from umbel.worker.pace import BUDGET_S, Pace
+from umbel.worker.telling import Telling
 
 
 class Inline:
@@ -49,7 +50,7 @@ class Inline:
                 limit = 0 if joined else self.pace.limit
                 if pending:
                     points.passed("settles")
-                leases = joined + child.consumer.exchange(pending, limit, holding=len(joined))
+                leases = joined + child.exchange(pending, limit, holding=len(joined))
                 if pending:
                     points.passed("settled")
                 if leases:
@@ -156,12 +157,19 @@ class Inline:
         elif self.pending and (not self.pace.is_short(name) or self._is_pending_old()):
             self._flush()
         report.received(job)
+        if self.child.telling is not None:
+            self._tell_begun(self.child.telling, job)
         started = monotonic_ns()
         outcome = self.child.attempt(job)
         self.pace.ran(name, (monotonic_ns() - started) / 1e9)
         self._add(self.child.settler.settle(job, outcome))
         if job.lease.redelivered:
             self.child.slot.end()
+
+    def _tell_begun(self, telling: Telling, job: Job) -> None:
+        telling.begins(job)
+        if telling.is_old or not self.pace.is_short(job.plan.name):
+            telling.flush()
 
     def _add(self, settlement: Settlement) -> None:
         if not self.pending:
@@ -175,5 +183,5 @@ class Inline:
         pending, self.pending = self.pending, []
         if pending:
             points.passed("settles")
-            self.joined += self.child.consumer.exchange(pending, 0, holding=1)
+            self.joined += self.child.exchange(pending, 0, holding=1)
             points.passed("settled")

@@ -65,6 +65,7 @@ class Parked(NamedTuple):
 
     lease: Lease
     due: float
+    request: Request | None = None  # of one that waits for its eta, for monitors
 
 
 class Decided(NamedTuple):
@@ -181,7 +182,7 @@ class Intake:
         if expires is not None and expires.timestamp() <= now:
             return self._discarded(lease, request, "expired")
         if eta is not None and eta.timestamp() > now:
-            return Parked(lease, eta.timestamp())
+            return Parked(lease, eta.timestamp(), request)
         return None
 
     def _turn(self, request: Request, wait_ns: int) -> float:

@@ -36,6 +36,7 @@ class WorkerOptions(NamedTuple):
     without_gossip: bool = False
     without_mingle: bool = False
     without_heartbeat: bool = False
+    heartbeat_interval: float | None = None  # seconds between heartbeat events
     no_color: bool | None = None
 
 
@@ -54,6 +55,7 @@ class ChildOptions(NamedTuple):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     prefetch_multiplier: int | None = None  # bounds a batch only when set
+    worker_pid: int = 0  # of the supervisor; 0: this process is the worker
 
 
 # Exit codes of a child that its supervisor understands; every other one is a death.

@@ -21,9 +21,9 @@ from umbel.app.unheeded import unheeded
 from umbel.engines import opening
 from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
-from umbel.wire import json_forms
+from umbel.wire import json_forms, serializers
 from umbel.worker import banner, broadcasts
-from umbel.worker.briefing import Briefing, LogSettings
+from umbel.worker.briefing import Briefing, EventSettings, LogSettings
 from umbel.worker.nodes import expand_for
 from umbel.worker.options import ChildOptions, WorkerOptions
 from umbel.worker.rearing import Prepared
@@ -32,6 +32,7 @@ from umbel.worker.slots import LANES, Slot
 logger = logging.getLogger(__name__)
 
 _POOLS = {"prefork": "prefork", "processes": "prefork", "threads": "threads", "solo": "solo"}
+_HEARTBEAT_S = 2.0  # Celery's, for who watches
 _LATER_POOLS = ("gevent", "eventlet")
 
 
@@ -169,6 +170,22 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         prefetch_multiplier=_prefetch_multiplier(options, conf),
         start_limit_s=_start_limit_s(conf),
         is_ending_what_is_lost=bool(conf.worker_cancel_long_running_tasks_on_connection_loss),
+        events=_event_settings(options, conf),
+    )
+
+
+def _event_settings(options: WorkerOptions, conf: Any) -> EventSettings:
+    if not serializers.is_known(conf.event_serializer):
+        raise ImproperlyConfigured(
+            f"event_serializer is {conf.event_serializer!r}, which is no serializer"
+        )
+    beat_s = float(options.heartbeat_interval or _HEARTBEAT_S)
+    return EventSettings(
+        of_tasks=options.events or bool(conf.worker_send_task_events),
+        heartbeat_s=None if options.without_heartbeat else beat_s,
+        exchange=conf.event_exchange,
+        serializer=conf.event_serializer,
+        is_beat_told=bool(signals.heartbeat_sent.receivers),
     )
 
 
@@ -255,6 +272,7 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
         pool=briefing.pool,
         queues=tuple(_queue_line(app.routing.queue(name)) for name in consumed),
         tasks=tuple(names) if level <= logging.INFO else (),
+        events=briefing.events.of_tasks,
     )
     _print(banner.text(facts, datetime.now()))
 
@@ -285,8 +303,6 @@ def _say_what_differs(app: Any) -> None:
 
 def _say_what_is_unheeded(app: Any, options: WorkerOptions) -> None:
     asked = unheeded(app)
-    if options.events:
-        asked.append("-E (events are not built yet)")
     if asked:
         logger.warning(
             "Has no effect yet: %s", "; ".join(asked), extra={"event": "worker-unheeded"}

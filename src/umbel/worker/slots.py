@@ -5,6 +5,7 @@ machine's order. A store or load of one word is one machine instruction, so no w
 
     word 0            next_look: the monotonic ns at which the supervisor looks again by itself
     words 1 to 3      of the orders (``orders.py``), which lie behind the words
+    word 4            the worker's logical clock, for its events
     lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns | manners
     slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches | up
 
@@ -36,6 +37,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from umbel.model.clock import monotonic_ns, unix_s
+from umbel.model.lamport import LamportClock
 from umbel.worker.orders import AREA_BYTES, OrderBook, Orders
 from umbel.worker.rates import Rates
 from umbel.worker.waiting import readable
@@ -43,6 +45,7 @@ from umbel.worker.waiting import readable
 LANES = 1024
 _ROW = 8  # words in a lane and in a slot's row
 _NEXT_LOOK = 0
+_CLOCK = 4
 _FIRST_LANE = _ROW
 _FIRST_SLOT = _FIRST_LANE + LANES * _ROW
 _WORDS = _FIRST_SLOT + LANES * _ROW
@@ -76,6 +79,7 @@ class Board:
         whole = memoryview(self._memory)
         self.words = whole[: _WORDS * 8].cast("Q")
         self.orders = OrderBook(self.words, whole[_WORDS * 8 :])
+        self.clock = LamportClock(self.words, _CLOCK)
         self.rates = Rates()
         self.stay_awake()
         # The right to watch: one byte, held by a child or lying here.
@@ -256,6 +260,11 @@ class Slot:
         """What an operator has ordered, and the version that it is of."""
         return self._board.orders.read()
 
+    @property
+    def clock(self) -> LamportClock:
+        """The logical clock of the worker's events."""
+        return self._board.clock
+
     # What the supervisor does.
 
     def vacate(self) -> int:
@@ -367,6 +376,7 @@ class LocalSlot:
         self.is_ready = False
         self.orders_version = 0
         self._orders = Orders()
+        self.clock = LamportClock()
         self._on_due = on_due
         self._on_ready = on_ready
         self._rates: Rates | None = None

@@ -120,6 +120,11 @@ class Staff:
         alive = self.seats.alive()
         return [seat.slot.consumer(self._worker) for seat in alive if seat.slot.epoch]
 
+    def counts(self) -> tuple[int, int]:
+        """How many tasks run, and how many have ended here."""
+        slots = [seat.slot for seat in self.seats]
+        return sum(len(slot.running()) for slot in slots), sum(slot.done for slot in slots)
+
     def noted_due_s(self) -> float | None:
         """The earliest due time that a child has noted since the last call (unix seconds)."""
         noted = []
@@ -211,6 +216,7 @@ class Staff:
             time_limit=briefing.time_limit,
             soft_time_limit=briefing.soft_time_limit,
             prefetch_multiplier=briefing.prefetch_multiplier,
+            worker_pid=os.getpid(),
         )
 
     def _watch_nursery(self) -> None:

@@ -23,8 +23,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
+from umbel.events.emitter import Emitter
 from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
 from umbel.ports.broker import Broker, SweepPolicy
@@ -32,6 +34,7 @@ from umbel.ports.engine import EngineOptions, Pair
 from umbel.worker import briefing as briefings
 from umbel.worker import losses, nodes, parentage, verdicts
 from umbel.worker.alarms import Alarms
+from umbel.worker.announcing import Announcer
 from umbel.worker.briefing import Briefing
 from umbel.worker.broadcasts import Broadcasts, own_queue
 from umbel.worker.nursery import Nursery
@@ -111,6 +114,7 @@ class Supervisor:
         # The next two are there from WORKING on.
         self._upkeep: Upkeep | None = None
         self._staff: Staff | None = None
+        self._announcer: Announcer | None = None  # nor is it there --without-heartbeat
         self._broadcasts: Broadcasts | None = None
         self._grace_s = 0.0
         self._was_ready = False
@@ -180,6 +184,8 @@ class Supervisor:
         if self._staff is not None and self._upkeep is not None:
             wakes.append(self._staff.keep())
             wakes.append(self._keep_up(self._staff, self._upkeep))
+            if self._announcer is not None and self.phase < Phase.LEAVING:
+                wakes.append(self._announcer.keep(is_away=self._upkeep.outage.is_on))
             self._keep_working(self._staff)
         wakes.append(self._keep_stopping())
         return min(wake for wake in wakes if wake is not None)
@@ -309,12 +315,31 @@ class Supervisor:
         if briefing.fanouts:
             ways = [(exchange, key) for exchange, _, key in briefing.fanouts]
             self._broadcasts = Broadcasts(broker, own_queue(self.node), ways, self._poll)
+        self._prepare_events(briefing, broker, self._staff)
         self.phase = Phase.WORKING
         self._upkeep.bind(briefing.bindings)
         self._upkeep.tend(())
         if not self._upkeep.outage.is_on:
             logger.info("Connected to %s", broker.url)
             self._warn_of_namesakes(broker)
+
+    def _prepare_events(self, briefing: Briefing, broker: Broker, staff: Staff) -> None:
+        events = briefing.events
+        if events.of_tasks:
+            self.order(events=True)
+        if events.heartbeat_s is None:
+            return
+        self._announcer = Announcer(
+            broker.bus,
+            Emitter(
+                self.node, self._board.clock, exchange=events.exchange, serializer=events.serializer
+            ),
+            interval_s=events.heartbeat_s,
+            counts=staff.counts,
+            on_beat=partial(self._nursery.tell, "heartbeat_sent", {})
+            if events.is_beat_told
+            else None,
+        )
 
     def _reach(self, briefing: Briefing) -> tuple[Pair, Broker]:
         pair = self._open_pair(briefing)
@@ -391,6 +416,8 @@ class Supervisor:
             if self._is_broker_awaited(now):
                 return _ns(self._leave_at_s)
             self.phase = Phase.LEAVING
+            if self._announcer is not None:
+                self._announcer.leave()
             self._leave_at_s = now + _NURSERY_PATIENCE_S
             self._nursery.ask_stop()
         if self.phase is Phase.LEAVING:

@@ -71,7 +71,7 @@ class Threads:
                 if not wanted and not settling:
                     self._await_an_end()
                     continue
-                leases = child.consumer.exchange(settling, wanted, holding=self.running)
+                leases = child.exchange(settling, wanted, holding=self.running)
             except LeaseLost:
                 continue
             pending += self._assign(leases)
@@ -99,11 +99,15 @@ class Threads:
             if admitted.plan.is_at_most_once:
                 begun = Settlement(lease.token, Fate.BEGUN)
                 # It counts for no join, so no lease comes back.
-                self.child.consumer.exchange([begun], 0, holding=self.running + 1)
+                self.child.exchange([begun], 0, holding=self.running + 1)
             report.received(admitted)
+            if self.child.telling is not None:
+                self.child.telling.begins(admitted)
             self.running += 1
             assigned = Assigned(admitted, self.free_lanes.pop(), self.child.consumer.name)
             self._todo.put(assigned)
+        if self.child.telling is not None:
+            self.child.telling.flush()
         return settled
 
     def _work(self) -> None:
@@ -143,7 +147,7 @@ class Threads:
             try:
                 if pending:
                     settling, pending = pending, []
-                    self.child.consumer.exchange(settling, 0, holding=self.running)
+                    self.child.exchange(settling, 0, holding=self.running)
             except LeaseLost:
                 continue
             if self.running and not self._ended:

@@ -1,0 +1,171 @@
+"""What a child tells of its tasks while it works: received, started, and how they ended.
+
+Events are written down as they happen, and said in one go: after each exchange with the broker,
+when what they tell of has been settled, and before a task begins that is not known to be short, so
+that a monitor sees it run. They are worth something to who watches and nothing to the work: where
+they can't be said they are lost, which the log says once.
+
+Writing is safe from the threads of a pool; saying is the business of the thread of the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from umbel.events.emitter import utcoffset
+from umbel.model.clock import monotonic_s, unix_s
+from umbel.model.errors import NotRegistered, Reject
+from umbel.model.lamport import LamportClock
+from umbel.model.outcome import Failed, Outcome, Rejected, Retried, Revoked, Succeeded
+from umbel.model.request import Request
+from umbel.ports.bus import Bus, Notice
+from umbel.wire.event_notices import Pen, Speaker, group_key
+from umbel.wire.preview import preview
+from umbel.worker.intake import Decided, Job
+
+logger = logging.getLogger(__name__)
+
+_KEY = group_key("task")
+# After a failure events are dropped for so long, so that a bus that hangs does not hold each batch.
+_QUIET_S = 1.0
+# Short tasks may run one after the other for so long before monitors hear of them.
+_OLDEST_S = 0.5
+
+
+class Telling:
+    """The events of one child."""
+
+    def __init__(self, bus: Bus, speaker: Speaker, clock: LamportClock) -> None:
+        self._bus = bus
+        self._speaker = speaker
+        self._forward = clock.forward
+        self._utcoffset = utcoffset()
+        self._pen = Pen(speaker, self._utcoffset)
+        self._lines: list[str] = []
+        self._said_s = monotonic_s()
+        self._quiet_until_s = 0.0
+        self._is_told = False
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the last events were said long ago."""
+        return monotonic_s() - self._said_s > _OLDEST_S
+
+    def begins(self, job: Job) -> None:
+        """A task is received, and starts now."""
+        if not job.plan.sends_events:
+            return
+        request = job.request
+        now = unix_s()
+        self._received(request, now)
+        self._lines.append(self._pen.started(self._forward(), now, request.id or ""))
+
+    def received(self, request: Request) -> None:
+        """A task was received, and waits for its time."""
+        self._received(request, unix_s())
+
+    def ended(self, job: Job, outcome: Outcome, runtime_s: float) -> None:
+        """A task has ended."""
+        if not job.plan.sends_events:
+            return
+        if type(outcome) is Succeeded:
+            result = preview(outcome.value, job.plan.resultrepr_maxsize)
+            self._lines.append(
+                self._pen.succeeded(
+                    self._forward(), unix_s(), job.request.id or "", result, runtime_s
+                )
+            )
+        else:
+            self._tell(job.request, outcome)
+
+    def decided(self, decided: Decided) -> None:
+        """A task has ended without running here."""
+        self._tell(decided.request, decided.outcome)
+
+    def flush(self) -> None:
+        """Say what was written down."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        now = monotonic_s()
+        self._said_s = now
+        if now < self._quiet_until_s:
+            return
+        offset = utcoffset()
+        if offset != self._utcoffset:
+            self._utcoffset = offset
+            self._pen = Pen(self._speaker, offset)
+        try:
+            self._bus.say([Notice(self._speaker.exchange, _KEY, self._pen.envelope(lines))])
+        except Exception as error:  # noqa: BLE001 - nothing about an event may disturb the work
+            self._quiet_until_s = monotonic_s() + _QUIET_S
+            if not self._is_told:
+                self._is_told = True
+                logger.warning(
+                    "Events of tasks are lost, because they can't be said: %s",
+                    error,
+                    extra={"event": "events-lost"},
+                )
+        else:
+            self._is_told = False
+
+    def _received(self, request: Request, now: float) -> None:
+        args, kwargs = request.argsrepr, request.kwargsrepr
+        facts = (
+            request.id or "",
+            request.shadow or request.task or "",
+            args if type(args) is str else preview(request.args),
+            kwargs if type(kwargs) is str else preview(request.kwargs),
+            request.root_id,
+            request.parent_id,
+            request.retries,
+            request.eta,
+            request.expires,
+        )
+        self._lines.append(self._pen.received(self._forward(), now, facts))
+
+    def _tell(self, request: Request, outcome: Outcome) -> None:
+        for kind, fields in _told(outcome):
+            self._lines.append(
+                self._pen.other(self._forward(), unix_s(), kind, {"uuid": request.id, **fields})
+            )
+
+
+def _told(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
+    """The events of an outcome that is no success; none for one that Celery keeps quiet about."""
+    fields: dict[str, Any]
+    if isinstance(outcome, Failed):
+        fields = {"exception": preview(outcome.error), "traceback": outcome.traceback}
+        if isinstance(outcome.error, NotRegistered):
+            del fields["traceback"]
+        return [("task-failed", fields)]
+    if isinstance(outcome, Retried):
+        fields = {"exception": preview(outcome.error), "traceback": outcome.traceback}
+        return [("task-retried", fields)]
+    if isinstance(outcome, Rejected):
+        rejected = ("task-rejected", {"requeue": outcome.requeue})
+        if outcome.requeue:
+            return [rejected]
+        reason = preview(Reject(outcome.reason, outcome.requeue))
+        return [("task-failed", {"exception": reason, "traceback": f"{reason}\n"}), rejected]
+    if isinstance(outcome, Revoked):
+        is_terminated = outcome.reason == "terminated"
+        fields = {
+            "terminated": is_terminated,
+            "signum": _number_of(outcome.signal_name) if is_terminated else None,
+            "expired": outcome.reason == "expired",
+        }
+        return [("task-revoked", fields)]
+    return []
+
+
+def _number_of(name: str | None) -> int | None:
+    if not name:
+        return None
+    if name.isdecimal():
+        return int(name)
+    found: int | None = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", None)
+    return found
