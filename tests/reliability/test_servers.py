@@ -5,8 +5,7 @@ import time
 
 import pytest
 from rig import cpu_s, family, until
-
-from umbel.model.errors import OperationalError, PublishOutcomeUnknown
+from sending import Sending
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 SETTINGS = {"broker_connection_timeout": 2.0}
@@ -15,48 +14,6 @@ SETTINGS = {"broker_connection_timeout": 2.0}
 @pytest.fixture
 def bench(bench_of):
     return bench_of("redis", settings=SETTINGS)
-
-
-class Sending(threading.Thread):
-    """Sends short tasks all the time; a context manager."""
-
-    def __init__(self, bench, pause_s=0.005):
-        super().__init__(daemon=True)
-        self.bench = bench
-        self.pause_s = pause_s
-        self.accepted = {}
-        self.refused = []
-        self.unknown = []
-        self.is_over = threading.Event()
-
-    def run(self):
-        number = 0
-        while not self.is_over.wait(self.pause_s):
-            number += 1
-            key = f"task-{number}"
-            try:
-                self.accepted[key] = self.bench.tasks.work.delay(key, 0.002, number)
-            except PublishOutcomeUnknown:
-                self.unknown.append(key)
-            except OperationalError:
-                self.refused.append(key)
-
-    def __enter__(self):
-        self.start()
-        until(lambda: len(self.accepted) > 20)
-        return self
-
-    def __exit__(self, *error):
-        self.is_over.set()
-        self.join(30)
-
-    def check(self):
-        """What was accepted has run to its end, with its own value; what was refused has not."""
-        for number, (key, result) in enumerate(self.accepted.items()):
-            assert result.get(timeout=30) == int(key.partition("-")[2]), (key, number)
-        begun = self.bench.trace.begun()
-        assert [key for key in self.refused if key in begun] == []
-        return begun
 
 
 def test_redis_is_killed_and_comes_back(bench):
@@ -200,3 +157,47 @@ def test_a_worker_that_is_lost_in_an_outage_is_made_up_for_within_10_s_of_its_en
     assert long_ones[1].get(timeout=30) == "healthy"
     assert bench.trace.begun() == {"lost": 2, "healthy": 1}
     assert healthy.log.count("Connection to broker") <= 2
+
+
+def test_redis_is_loading_for_a_while(bench):
+    # A big append-only file, read slowly: the server is there, and answers LOADING to everything.
+    fill = "for i = 1, 20000 do redis.call('SET', 'fill:' .. i, 'x') end"
+    bench.server.say(f'EVAL "{fill}" 0')
+    bench.server.arguments += ("--key-load-delay", "150")
+    bench.server.arguments += ("--loading-process-events-interval-bytes", "1024")
+    worker = bench.start_worker()
+    processes = family(worker.pid)
+
+    with Sending(bench) as sending:
+        bench.server.kill()
+        spent, down = cpu_s(processes), time.monotonic()
+        bench.server.start()
+        loading_s = time.monotonic() - down
+        spent = cpu_s(processes) - spent
+        before = len(sending.accepted)
+        until(lambda: len(sending.accepted) > before + 30)
+
+    begun = sending.check()
+    assert loading_s > 2, "it was loaded too fast to tell"
+    assert "LOADING" in worker.log
+    assert worker.is_running
+    assert max(begun.values()) == 1
+    assert worker.log.count("Connection to broker") <= 2
+    assert spent < loading_s / 4
+
+
+def test_a_worker_starts_while_redis_is_loading(bench):
+    fill = "for i = 1, 20000 do redis.call('SET', 'fill:' .. i, 'x') end"
+    bench.server.say(f'EVAL "{fill}" 0')
+    bench.server.arguments += ("--key-load-delay", "150")
+    bench.server.arguments += ("--loading-process-events-interval-bytes", "1024")
+    waiting = bench.tasks.work.delay("waiting", 0, 1)
+    bench.server.kill()
+    loading = threading.Thread(target=bench.server.start)
+    loading.start()
+
+    worker = bench.start_worker(is_ready=False)
+    loading.join()
+    worker.wait_until_ready()
+
+    assert waiting.get(timeout=10) == 1
