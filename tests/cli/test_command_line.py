@@ -202,7 +202,6 @@ def test_commands_that_are_not_built_are_refused_by_name(umbel: Umbel, command: 
     [
         ("-D", "-D/--detach"),
         ("-B", "-B/--beat"),
-        ("--autoscale 10,3", "--autoscale"),
         ("--statedb f", "-S/--statedb"),
         ("--uid nobody", "--uid"),
         ("-P gevent", "the gevent pool"),

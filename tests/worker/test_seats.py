@@ -56,8 +56,21 @@ def test_a_worker_grows_and_shrinks_to_its_target(seats):
     leaving = [seat.slot.index for seat in seats.to_clear()]
 
     assert grown == [2]
-    assert leaving == [1, 2]
+    assert leaving == [2, 1]
     assert seats.to_fill() == []
+
+
+def test_children_that_run_something_are_the_last_to_leave(seats):
+    seats.target = 3
+    fill(seats)
+    busy = list(seats)[2]
+    busy.slot.open_epoch()
+    busy.slot.begin(1, None, None)
+
+    seats.target = 1
+    leaving = [seat.slot.index for seat in seats.to_clear()]
+
+    assert leaving == [1, 0]
 
 
 def test_a_worker_is_ready_when_all_its_children_are(seats):

@@ -164,7 +164,12 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("broker_vhost", None),
     # worker
     ("worker_agent", None, LATER),
-    ("worker_autoscaler", "celery.worker.autoscale:Autoscaler", LATER, "start another worker"),
+    (
+        "worker_autoscaler",
+        "celery.worker.autoscale:Autoscaler",
+        REFUSED,
+        "there is one autoscaler, which --autoscale starts",
+    ),
     (
         "worker_cancel_long_running_tasks_on_connection_loss",
         False,

@@ -48,6 +48,17 @@ def concurrency(value: str) -> int | None:
     return int(value) or None
 
 
+def bounds(value: str) -> tuple[int, int]:
+    """``max,min`` of children, in either order; ``max`` alone leaves none where nothing waits."""
+    try:
+        numbers = sorted([int(number) for number in value.split(",")], reverse=True)
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise click.BadParameter(f"{value!r}: wanted max,min, as in 10,3")
+    return numbers[0], numbers[1] if len(numbers) == 2 else 0
+
+
 def usable_cpus(quota_file: str = "/sys/fs/cgroup/cpu.max") -> int:
     """How many CPUs this process may use: its affinity, bounded by its container's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -203,7 +214,13 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
 @_refused("--umask", instead=_SERVICE)
 @_refused("--executable", instead=_SERVICE)
 @_refused("-S", "--statedb", instead="revocations are kept at the broker; leave it.")
-@_refused("--autoscale", instead="use a fixed -c, or start and stop workers.")
+@_option(
+    "--autoscale",
+    section="Pool",
+    type=bounds,
+    metavar="MAX,MIN",
+    help="Add and remove child processes as work comes and goes.",
+)
 @_refused("--pool-start-method", instead="children are forked before any thread exists; leave it.")
 @_refused("-B", "--beat", is_flag=True, instead=_BEAT)
 @_refused("-s", "--schedule-filename", "--schedule", instead=_BEAT)

@@ -38,7 +38,7 @@ class Facts(NamedTuple):
     app: str
     transport: str  # without passwords
     results: str
-    concurrency: int
+    concurrency: str
     pool: str
     queues: tuple[str, ...]  # as ``queue_line`` gives them
     tasks: tuple[str, ...] = ()  # empty: not listed

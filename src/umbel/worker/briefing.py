@@ -63,6 +63,7 @@ class Briefing(NamedTuple):
     time_limit: float | None = None
     soft_time_limit: float | None = None
     prefetch_multiplier: int | None = None
+    autoscale: tuple[int, int] | None = None  # most and least children
     # worker_proc_alive_timeout, if set: how long a child's process may take to start.
     start_limit_s: float | None = None
     # worker_cancel_long_running_tasks_on_connection_loss
@@ -85,6 +86,7 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
         **{
             **plain,
             "queues": tuple(plain["queues"]),
+            "autoscale": tuple(plain["autoscale"]) if plain["autoscale"] else None,
             "bindings": tuple(tuple(binding) for binding in plain["bindings"]),
             "fanouts": tuple(tuple(fanout) for fanout in plain["fanouts"]),
             "log": LogSettings(**plain["log"]),

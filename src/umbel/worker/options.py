@@ -16,6 +16,7 @@ class WorkerOptions(NamedTuple):
     hostname: str | None = None  # -n, with %h %n %d not yet expanded
     concurrency: int | None = None
     pool: str | None = None  # prefork, threads, solo
+    autoscale: tuple[int, int] | None = None  # most and least children
     queues: str | None = None  # -Q a,b
     exclude_queues: str | None = None  # -X a,b
     include: str | None = None  # -I a,b

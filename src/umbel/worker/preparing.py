@@ -136,6 +136,7 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
     conf = app.conf
     pool = _pool_of(options.pool or conf.worker_pool)
     width = _concurrency(options, conf, pool)
+    autoscale = _autoscale(options, pool)
     broker_url = app.connections.broker_url(reading=True)
     result_url = app.connections.result_url()
     _refuse_memory(broker_url, result_url)
@@ -148,7 +149,7 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         queues.append(broadcasts.own_queue(node))
     return Briefing(
         pool=pool,
-        children=width if pool == "prefork" else 1,
+        children=autoscale[1] if autoscale else width if pool == "prefork" else 1,
         threads=width if pool == "threads" else 1,
         queues=tuple(queues),
         bindings=tuple(tuple(way) for way in app.routing.bindings(names)),
@@ -168,6 +169,7 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         time_limit=_either(options.time_limit, conf.task_time_limit),
         soft_time_limit=_either(options.soft_time_limit, conf.task_soft_time_limit),
         prefetch_multiplier=_prefetch_multiplier(options, conf),
+        autoscale=autoscale,
         start_limit_s=_start_limit_s(conf),
         is_ending_what_is_lost=bool(conf.worker_cancel_long_running_tasks_on_connection_loss),
         events=_event_settings(options, conf),
@@ -232,6 +234,22 @@ def _concurrency(options: WorkerOptions, conf: Any, pool: str) -> int:
     return int(width)
 
 
+def _autoscale(options: WorkerOptions, pool: str) -> tuple[int, int] | None:
+    if options.autoscale is None:
+        return None
+    most, least = options.autoscale
+    if pool != "prefork":
+        raise ImproperlyConfigured(
+            f"--autoscale adds and removes processes, and the {pool} pool has one: use -P prefork, "
+            "or a fixed -c"
+        )
+    if not 0 <= least <= most <= LANES or not most:
+        raise ImproperlyConfigured(
+            f"--autoscale={most},{least}: wanted max,min with 0 <= min <= max <= {LANES}"
+        )
+    return most, least
+
+
 def _refuse_memory(broker_url: str, result_url: str | None) -> None:
     for setting, url in (("broker_url", broker_url), ("result_backend", result_url or "")):
         if url.startswith("memory:"):
@@ -268,13 +286,20 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
         app=f"{app.main or '__main__'}:{id(app):#x}",
         transport=address(briefing.broker_url),
         results=address(result_url) if result_url else "disabled://",
-        concurrency=briefing.children * briefing.threads,
+        concurrency=_width(briefing),
         pool=briefing.pool,
         queues=tuple(_queue_line(app.routing.queue(name)) for name in consumed),
         tasks=tuple(names) if level <= logging.INFO else (),
         events=briefing.events.of_tasks,
     )
     _print(banner.text(facts, datetime.now()))
+
+
+def _width(briefing: Briefing) -> str:
+    if briefing.autoscale is not None:
+        most, least = briefing.autoscale
+        return f"{{min={least}, max={most}}}"
+    return str(briefing.children * briefing.threads)
 
 
 def _queue_line(queue: Any) -> str:

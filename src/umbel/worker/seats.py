@@ -131,19 +131,20 @@ class Seats:
 
     def to_fill(self) -> list[Seat]:
         """Seats to ask a child for, now."""
-        while len(self._seats) < self.target:
-            self._seats.append(Seat(Slot(self._board, len(self._seats), lanes=self._lanes)))
+        wanted = self._wanted()
         now = self._now()
         room = _MOST_ASKED - len(self.asked())
-        return [
-            seat
-            for seat in self._seats[: self.target]
-            if seat.stage is Stage.EMPTY and seat.not_before_s <= now
-        ][: max(room, 0)]
+        return [seat for seat in wanted if seat.not_before_s <= now][: max(room, 0)]
 
     def to_clear(self) -> list[Seat]:
-        """Seats beyond the target whose child is to leave."""
-        return [seat for seat in self._seats[self.target :] if seat.stage is Stage.TAKEN]
+        """Seats beyond the target whose child is to leave: those first that run nothing."""
+        taken = [seat for seat in self._seats if seat.stage is Stage.TAKEN]
+        surplus = len(taken) - self.target
+        if surplus <= 0:
+            return []
+        return sorted(taken, key=lambda seat: (bool(seat.slot.running()), -seat.slot.index))[
+            :surplus
+        ]
 
     def starting(self) -> list[Seat]:
         """Whose child has been forked and has not said that it claims."""
@@ -153,12 +154,18 @@ class Seats:
 
     def next_at(self) -> float | None:
         """When a seat is to be filled that may not be filled yet."""
-        waiting = [
-            seat.not_before_s
-            for seat in self._seats[: self.target]
-            if seat.stage is Stage.EMPTY and seat.not_before_s > self._now()
-        ]
-        return min(waiting, default=None)
+        now = self._now()
+        paused = [seat.not_before_s for seat in self._wanted() if seat.not_before_s > now]
+        return min(paused, default=None)
+
+    def _wanted(self) -> list[Seat]:
+        """Empty seats that are to be taken; one whose child is leaving is not empty yet."""
+        empty = [seat for seat in self._seats if seat.stage is Stage.EMPTY]
+        missing = self.target - (len(self._seats) - len(empty))
+        while len(empty) < missing:
+            empty.append(Seat(Slot(self._board, len(self._seats), lanes=self._lanes)))
+            self._seats.append(empty[-1])
+        return empty[: max(missing, 0)]
 
     def ask(self, seat: Seat) -> int:
         """Open the seat's pipe for the next child; gives the end that the child writes to."""

@@ -35,6 +35,7 @@ from umbel.worker import briefing as briefings
 from umbel.worker import losses, nodes, parentage, verdicts
 from umbel.worker.alarms import Alarms
 from umbel.worker.announcing import Announcer
+from umbel.worker.autoscale import Autoscaler, keepalive_s
 from umbel.worker.briefing import Briefing
 from umbel.worker.broadcasts import Broadcasts, own_queue
 from umbel.worker.nursery import Nursery
@@ -116,6 +117,7 @@ class Supervisor:
         self._staff: Staff | None = None
         self._announcer: Announcer | None = None  # nor is it there --without-heartbeat
         self._broadcasts: Broadcasts | None = None
+        self._autoscaler: Autoscaler | None = None  # where --autoscale asks for it
         self._grace_s = 0.0
         self._was_ready = False
         self._cold_at_s: float | None = None  # when the grace of a warm stop ends
@@ -137,6 +139,15 @@ class Supervisor:
         if self._staff is not None:
             self._staff.announce_orders()
         return orders
+
+    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
+        """Change the bounds of the autoscaler; gives what holds.
+
+        Raises ``ValueError`` where the worker was started without one, or the bounds cross.
+        """
+        if self._autoscaler is None:
+            raise ValueError("Autoscale not enabled")
+        return self._autoscaler.set_bounds(most, least)
 
     def run(self) -> int:
         """Live; gives the exit code."""
@@ -186,6 +197,8 @@ class Supervisor:
             wakes.append(self._keep_up(self._staff, self._upkeep))
             if self._announcer is not None and self.phase < Phase.LEAVING:
                 wakes.append(self._announcer.keep(is_away=self._upkeep.outage.is_on))
+            if self._autoscaler is not None and self.phase is Phase.WORKING:
+                wakes.append(_ns(self._autoscaler.keep()))
             self._keep_working(self._staff)
         wakes.append(self._keep_stopping())
         return min(wake for wake in wakes if wake is not None)
@@ -316,6 +329,14 @@ class Supervisor:
             ways = [(exchange, key) for exchange, _, key in briefing.fanouts]
             self._broadcasts = Broadcasts(broker, own_queue(self.node), ways, self._poll)
         self._prepare_events(briefing, broker, self._staff)
+        if briefing.autoscale is not None:
+            self._autoscaler = Autoscaler(
+                self._staff.seats,
+                broker,
+                lambda: self._board.orders.read()[1].queues or briefing.queues,
+                briefing.autoscale,
+                keepalive_s=keepalive_s(),
+            )
         self.phase = Phase.WORKING
         self._upkeep.bind(briefing.bindings)
         self._upkeep.tend(())
