@@ -29,7 +29,7 @@ from umbel.app.loader import Loader
 from umbel.app.logs import Logs
 from umbel.app.making import annotate, make_task, name_of, named
 from umbel.app.publisher import Publisher
-from umbel.app.refusals import REFUSED, refusal
+from umbel.app.refusals import REFUSED, refusal, refuse_parts
 from umbel.app.registry import TaskRegistry, task_name
 from umbel.app.routing import Routing
 from umbel.app.sending import call_of, sending_request
@@ -39,7 +39,7 @@ from umbel.app.spelling import refuse_near_misses
 from umbel.app.task import Task
 from umbel.model import ids
 from umbel.model.call import Call
-from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
+from umbel.model.errors import ImproperlyConfigured
 from umbel.model.join import JoinOpening
 from umbel.model.lamport import LamportClock
 from umbel.ports import current
@@ -92,7 +92,7 @@ class App:
         config_source_silent: bool = False,
         **kwargs: Any,
     ) -> None:
-        _refuse_parts(amqp=amqp, events=events, log=log, control=control, loader=loader)
+        refuse_parts(amqp=amqp, events=events, log=log, control=control, loader=loader)
         # What is no argument is a setting, which conf looks at.
         strangers = kwargs.keys() - SETTINGS.keys() - NEW_NAMES.keys()
         refuse_near_misses(strangers, _ARGUMENTS, "Celery()")
@@ -230,6 +230,13 @@ class App:
     def now(self) -> datetime:
         """Now, in the app's time zone."""
         return datetime.now(self.timezone)
+
+    def setup_security(self, *args: Any, **kwargs: Any) -> None:
+        """Sign messages and accept signed ones only: see ``securing.setup_security``."""
+        # Not at the top: it wants cryptography.
+        from umbel.app.securing import setup_security
+
+        setup_security(*args, **{"app": self, **kwargs})
 
     # - Being the one that is meant
 
@@ -568,28 +575,6 @@ class _OfApp:
     def restore(self, id: str, backend: Any = None) -> Any:  # noqa: A002 - Celery's name
         """The group that was saved under ``id``, or None."""
         return self._kind.restore(id, backend, app=self._app)
-
-
-def _refuse_parts(**parts: Any) -> None:
-    for name, part in parts.items():
-        if part is None:
-            continue
-        if (
-            name == "loader"
-            and isinstance(part, str)
-            and part.rpartition(":")[2].lower()
-            in (
-                "app",
-                "default",
-                "apploader",
-                "loader",
-            )
-        ):
-            continue
-        raise NotBuiltYet(
-            f"Celery({name}=...) is not built yet: parts of an app can't be exchanged; use"
-            " settings, signals, or a subclass of the app"
-        )
 
 
 def _listed(names: Any) -> list[str]:

@@ -272,6 +272,8 @@ def _censored(name: str, value: Any) -> Any:
         return HIDDEN
     if isinstance(value, Mapping):
         return {key: _censored(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)([_censored(name, inner) for inner in value])
     if isinstance(value, str) and "://" in value:
         # Not at the top: only reports need it.
         from umbel.engines.opening import censored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from umbel.model.errors import NotBuiltYet
 
 _KOMBU = "umbel has connections of its own, one a thread; use send_task, or a Redis client of yours"
@@ -15,7 +17,6 @@ REFUSED = {
     "producer_or_acquire": _KOMBU,
     "Beat": _BEAT,
     "add_periodic_task": _BEAT,
-    "setup_security": "signed messages are not built yet; keep the broker to yourself (TLS, ACLs)",
     "WorkController": "start workers with app.worker_main() or `umbel worker`",
     "Worker": "start workers with app.worker_main() or `umbel worker`",
 }
@@ -28,3 +29,26 @@ class NotBuiltAttribute(NotBuiltYet, AttributeError):
 def refusal(name: str) -> NotBuiltAttribute:
     """The error for a part that is missing."""
     return NotBuiltAttribute(f"app.{name}: {REFUSED[name]}")
+
+
+def refuse_parts(**parts: Any) -> None:
+    """Raise ``NotBuiltYet`` for a part of an app that is given to its constructor."""
+    for name, part in parts.items():
+        if part is None:
+            continue
+        if (
+            name == "loader"
+            and isinstance(part, str)
+            and part.rpartition(":")[2].lower()
+            in (
+                "app",
+                "default",
+                "apploader",
+                "loader",
+            )
+        ):
+            continue
+        raise NotBuiltYet(
+            f"Celery({name}=...) is not built yet: parts of an app can't be exchanged; use"
+            " settings, signals, or a subclass of the app"
+        )

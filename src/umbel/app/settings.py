@@ -233,11 +233,11 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("event_queue_durable", False, ACCEPTED, "who hears events has no queue"),
     ("event_serializer", "json"),
     ("event_exchange", "celeryev"),
-    ("security_certificate", None, LATER),
-    ("security_cert_store", None, LATER),
-    ("security_key", None, LATER),
-    ("security_key_password", None, LATER),
-    ("security_digest", "sha256", LATER),
+    ("security_certificate", None),
+    ("security_cert_store", None),
+    ("security_key", None),
+    ("security_key_password", None),
+    ("security_digest", "sha256"),
 )
 
 # Result backends of Celery that umbel does not have: their settings are known, so that a shared

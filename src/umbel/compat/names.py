@@ -102,6 +102,7 @@ MODULES = {
         umbel.results.blocking: allow_join_result assert_will_not_block denied_join_result
             task_join_will_block
     """,
+    "celery.security": "umbel.app.securing: setup_security",
     "celery.signals": """
         umbel.app.signals: after_setup_logger after_setup_task_logger after_task_publish
             beat_embedded_init beat_init before_task_publish celeryd_after_setup
@@ -217,7 +218,6 @@ NOT_BUILT = {
     "celery.loaders": "name the settings with --config or app.config_from_object",
     "celery.platforms": "let the service manager (systemd, a container) do it",
     "celery.schedules": _BEAT,
-    "celery.security": "messages are not signed yet; protect the broker by TLS and a password",
     "celery.worker": _WORKER,
     "kombu.connection": _TRANSPORT,
     "kombu.messaging": _TRANSPORT,

@@ -181,7 +181,9 @@ def _refusal(scheme: str, url: str, role: str) -> Exception:
         return NotBuiltYet(f"the {role} {scheme}:// can't be used: {refused}")
     from difflib import get_close_matches
 
-    shown = censored(url) if "://" in url else url
+    # Without a scheme, what stands before the host may be a password.
+    shown = censored(url) if "://" in url else re.sub(r".*@", "**@", url)
+    scheme = scheme if "://" in url else shown
     near = get_close_matches(scheme, _ENGINES, n=3, cutoff=0.6)
     wanted = near or ("sqlite", "redis", "memory")
     return ImproperlyConfigured(

@@ -146,7 +146,10 @@ def is_known(name: str) -> bool:
 
 
 def _unknown(name: object) -> str:
-    return f"unknown serializer {name!r}; known: {', '.join(sorted(_by_name))}"
+    known = f"known: {', '.join(sorted(_by_name))}"
+    if name == "auth":
+        return f"serializer 'auth' signs, and has no keys yet: call app.setup_security(); {known}"
+    return f"unknown serializer {name!r}; {known}"
 
 
 def content_types(names: Iterable[str]) -> frozenset[str]:

@@ -252,6 +252,11 @@ def _db(text: Any, shown: str) -> int:
     name = str(text).strip("/")
     if not name:
         return 0
+    if "@" in name:
+        # The rest of a user's name or password, which nobody is to read.
+        raise ImproperlyConfigured(
+            f"{shown!r} has a '/' before its '@'; in a name or password write it as %2F"
+        )
     if not name.isdecimal():
         raise ImproperlyConfigured(
             f"{shown!r} names the database {name!r}; wanted a number, as in redis://localhost/0"
