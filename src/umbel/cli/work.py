@@ -104,6 +104,18 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
 @_option("-f", "--logfile", section="Worker", metavar="PATH", help="Where to log; else stderr.")
 @_option("--pidfile", section="Worker", metavar="PATH", help="Where to write the process id.")
 @_option(
+    "--health-file",
+    section="Worker",
+    metavar="PATH",
+    help="A file to replace every two seconds while the worker lives; it says how it is.",
+)
+@_option(
+    "--health-http",
+    section="Worker",
+    metavar="[HOST:]PORT",
+    help="Answer GET /live and GET /ready there; the host is 127.0.0.1 unless said.",
+)
+@_option(
     "-c",
     "--concurrency",
     section="Pool",

@@ -23,6 +23,8 @@ class WorkerOptions(NamedTuple):
     loglevel: str | None = None
     logfile: str | None = None
     pidfile: str | None = None
+    health_file: str | None = None
+    health_http: str | None = None  # [HOST:]PORT
     broker: str | None = None  # -b
     result_backend: str | None = None
     config: str | None = None

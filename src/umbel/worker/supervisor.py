@@ -38,6 +38,7 @@ from umbel.worker.announcing import Announcer
 from umbel.worker.autoscale import Autoscaler, keepalive_s
 from umbel.worker.briefing import Briefing
 from umbel.worker.broadcasts import Broadcasts, own_queue
+from umbel.worker.health import Health, Picture
 from umbel.worker.nursery import Nursery
 from umbel.worker.options import WorkerOptions
 from umbel.worker.orders import Orders
@@ -85,7 +86,13 @@ class Supervisor:
     """One worker; ``run`` is its life."""
 
     def __init__(
-        self, node: str, prepare: Prepare, open_pair: OpenPair, *, remaps_term: bool = False
+        self,
+        node: str,
+        prepare: Prepare,
+        open_pair: OpenPair,
+        *,
+        remaps_term: bool = False,
+        health: Health | None = None,
     ) -> None:
         self.node = node
         self.worker = nodes.worker_id(node)
@@ -102,6 +109,9 @@ class Supervisor:
         os.set_blocking(self._poke_write, False)
         self._poll.register(self._alarms.fileno(), select.POLLIN)
         self._poll.register(self._poke_read, select.POLLIN)
+        self._health = health
+        if health is not None:
+            health.begin(self._picture, self._poll)
         self._is_adopting = parentage.become_subreaper()
         self._nursery = Nursery(
             self._board,
@@ -179,10 +189,13 @@ class Supervisor:
                     os.read(self._poke_read, 65536)
             elif fd == self._nursery.fileno():
                 self._listen()
-            elif self._broadcasts is not None and self._broadcasts.is_readable(fd):
-                pass
-            elif self._staff is not None:
+            elif not self._is_a_guests(fd) and self._staff is not None:
                 self._staff.is_readable(fd)
+
+    def _is_a_guests(self, fd: int) -> bool:
+        if self._broadcasts is not None and self._broadcasts.is_readable(fd):
+            return True
+        return self._health is not None and self._health.is_readable(fd)
 
     def _keep(self) -> int:
         """Do what is due; gives when to look again (monotonic ns)."""
@@ -201,7 +214,22 @@ class Supervisor:
                 wakes.append(_ns(self._autoscaler.keep()))
             self._keep_working(self._staff)
         wakes.append(self._keep_stopping())
+        if self._health is not None:
+            wakes.append(_ns(self._health.keep()))
         return min(wake for wake in wakes if wake is not None)
+
+    def _picture(self) -> Picture:
+        """How this worker is, for whoever watches over it."""
+        state = "working" if self._was_ready else "starting"
+        if self.phase >= Phase.WARM:
+            state = "stopping"
+        return Picture(
+            self.node,
+            state,
+            alive=0 if self._staff is None else len(self._staff.seats.alive()),
+            wanted=self.target,
+            outage_s=None if self._upkeep is None else self._upkeep.outage.lasted_s,
+        )
 
     def _keep_up(self, staff: Staff, upkeep: Upkeep) -> int:
         due_s = staff.noted_due_s()
@@ -465,6 +493,8 @@ class Supervisor:
         forget_logs()
         self._alarms.forget_in_fork()
         os.close(self._poke_read)
+        if self._health is not None:
+            self._health.close_in_fork()
         if self._broadcasts is not None:
             self._broadcasts.close_in_fork()
         if self._staff is not None:
@@ -504,15 +534,25 @@ def run(options: WorkerOptions) -> int:
 
         return prepare(options, node, is_again=is_again)
 
+    health = None
+    if options.health_file or options.health_http:
+        path = nodes.expand_for(options.health_file, node) if options.health_file else None
+        health = Health(path, options.health_http)
     pidfile = PidFile(nodes.expand_for(options.pidfile, node)) if options.pidfile else None
     if pidfile is not None:
         pidfile.acquire()
     try:
         supervisor = Supervisor(
-            node, prepare, _open_pair, remaps_term=os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
+            node,
+            prepare,
+            _open_pair,
+            remaps_term=os.environ.get("REMAP_SIGTERM") == "SIGQUIT",
+            health=health,
         )
         code = supervisor.run()
     finally:
+        if health is not None:
+            health.close()
         if pidfile is not None:
             pidfile.release()
     if supervisor.wants_restart and sys.orig_argv:

@@ -76,6 +76,11 @@ class Outage:
         """The last attempt failed."""
         return self._since_s is not None
 
+    @property
+    def lasted_s(self) -> float | None:
+        """For how long; None where it is not."""
+        return None if self._since_s is None else self._now() - self._since_s
+
     def failed(self, error: Exception) -> None:
         """An attempt failed."""
         if self._since_s is None:
