@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow]
 HOUSES = {"celery": celery, "umbel": umbel}
 
 
-@pytest.fixture(params=["yaml", "msgpack", "pickle"])
+@pytest.fixture(params=["yaml", "msgpack", "pickle", "armoured", "squeezed"])
 def conf(request):
     """Settings of all that take part."""
     return {
@@ -41,6 +41,7 @@ def apps(fleet, conf):
 
 
 def test_a_mixed_fleet_speaks_another_serializer(fleet, conf, apps, monkeypatch):
+    fleet.producer("celery")  # for the serializers that its program registers
     # Pickled exceptions name their module.
     monkeypatch.setitem(sys.modules, "wire_tasks", fleet.producer("umbel"))
     for house in HOUSES:

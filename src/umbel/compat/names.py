@@ -115,9 +115,9 @@ MODULES = {
             eventlet_pool_started
     """,
     "celery.states": """
-        umbel.model.states: ALL_STATES EXCEPTION_STATES FAILURE IGNORED PENDING PROPAGATE_STATES
-            READY_STATES RECEIVED REJECTED RETRY REVOKED STARTED SUCCESS UNREADY_STATES
-            precedence state
+        umbel.model.states: ALL_STATES EXCEPTION_STATES FAILURE IGNORED NONE_PRECEDENCE PENDING
+            PRECEDENCE PROPAGATE_STATES READY_STATES RECEIVED REJECTED RETRY REVOKED STARTED
+            SUCCESS UNREADY_STATES precedence state
     """,
     "celery.utils": """
         functools: cached_property memoize=cache

@@ -217,6 +217,13 @@ class AsyncResult(Generic[R_co]):
         """The queue that the task came by (``result_extended``)."""
         return self._get_task_meta().get("queue")
 
+    def exists(self) -> bool:
+        """True where anything is kept of the task: it has been started, or has ended.
+
+        False for one that waits, that nobody has sent, or whose record was forgotten or expired.
+        """
+        return self.state != states.PENDING
+
     def ready(self) -> bool:
         """True where the task has ended, well or not."""
         return self.state in states.READY_STATES

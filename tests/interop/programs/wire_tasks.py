@@ -4,16 +4,35 @@ The names (``wire_tasks.*``) are what the vectors contain. ``WIRE_HOUSE`` says w
 ``umbel`` or ``celery``; nothing else differs, so that what differs in a test is the house.
 """
 
+import base64
 import json
 import os
 import signal
 import time
+import zlib
 from importlib import import_module
 
 house = import_module(os.environ.get("WIRE_HOUSE", "umbel"))
 Celery, group = house.Celery, house.group
 errors = import_module(f"{house.__name__}.exceptions")
 Ignore, Reject = errors.Ignore, errors.Reject
+serializers = {"celery": "kombu.serialization", "umbel": "umbel.serialization"}[house.__name__]
+register = import_module(serializers).register
+# One that writes text, and one that writes bytes.
+register(
+    "armoured",
+    lambda value: base64.b64encode(json.dumps(value).encode()).decode(),
+    lambda text: json.loads(base64.b64decode(text)),  # Celery hands it bytes of results
+    content_type="application/x-armoured",
+    content_encoding="utf-8",
+)
+register(
+    "squeezed",
+    lambda value: zlib.compress(json.dumps(value).encode()),
+    lambda data: json.loads(zlib.decompress(data)),
+    content_type="application/x-squeezed",
+    content_encoding="binary",
+)
 
 app = Celery(
     "wire_tasks",

@@ -4,10 +4,13 @@ What it gives is plain data without ids and dates, so that two houses can be com
 program it prints all of it as JSON.
 """
 
+import datetime as dt
 import inspect
 import json
 import sys
 import time
+import uuid
+from decimal import Decimal
 from importlib import import_module
 from io import StringIO
 
@@ -597,6 +600,37 @@ def stamps_of_a_call():
     )
     yield
     return [value_of(result), notes("call")]
+
+
+@scenario
+def objects_that_json_does_not_know():
+    when = dt.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)
+    values = [
+        t.Money(5),
+        t.Point(3, 4),
+        Decimal("1.50"),
+        uuid.UUID(int=7),
+        when,
+        when.date(),
+        when.time(),
+        b"bytes",
+    ]
+    sent = [t.described.delay(value) for value in values]
+    back = t.money.delay(7)
+    piped = (t.ident.s(t.Point(5, 6)) | t.described.s()).apply_async()
+    gathered = chord([t.ident.s(t.Money(n)) for n in range(2)], t.ident.s()).apply_async()
+    yield
+    paid = value_of(back)["paid"]
+    found = [repr(value_of(result)) for result in [*sent, piped, gathered]]
+    return [found, paid[0], [type(paid[1]).__name__, paid[1].x]]
+
+
+@scenario
+def what_is_kept_exists():
+    result, later = t.add.delay(1, 2), t.add.apply_async((1, 2), countdown=3600)
+    yield
+    value_of(result)
+    return [result.exists(), later.exists(), t.app.AsyncResult("nobody").exists()]
 
 
 def main():

@@ -7,6 +7,30 @@ house = import_module(os.environ["PARITY_HOUSE"])
 import_module(f"{house.__name__}.result")
 Celery, chain, chord, group = house.Celery, house.chain, house.chord, house.group
 
+SERIALIZATION = {"celery": "kombu.utils.json", "umbel": "umbel.serialization"}
+
+
+class Money:
+    """Goes through JSON by its own word, and comes out as what that is."""
+
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __json__(self):
+        return {"amount": self.amount}
+
+
+class Point:
+    """Goes through JSON as a registered type, and comes out as itself."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+
+import_module(SERIALIZATION[house.__name__]).register_type(
+    Point, "point", lambda point: [point.x, point.y], lambda pair: Point(*pair)
+)
+
 app = Celery(
     "parity_tasks", broker=os.environ["PARITY_BROKER"], backend=os.environ["PARITY_BACKEND"]
 )
@@ -182,3 +206,14 @@ def quiet():
 def place(self, *_given):
     """Where the task stands in its group."""
     return self.request.group_index
+
+
+@app.task
+def described(value):
+    """What came, and back."""
+    return [type(value).__name__, value.x if isinstance(value, Point) else value]
+
+
+@app.task
+def money(amount):
+    return {"paid": [Money(amount), Point(amount, 2)]}
