@@ -23,6 +23,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -41,6 +42,7 @@ from umbel.wire.event_notices import Speaker
 from umbel.worker import points, report
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
+from umbel.worker.interrupting import Interrupter
 from umbel.worker.options import EXIT_STOPPED, ChildOptions
 from umbel.worker.orders import Orders
 from umbel.worker.rates import Rates
@@ -114,6 +116,8 @@ class Child:
         self.options = options
         self.slot = slot
         self.is_stopping = False
+        # How a task that outran its soft limit is told, where it runs in another thread.
+        self.interrupter: Interrupter | None = None
         # When the supervisor was last asked to look for due messages, or will be.
         self._hinted_ns = 0
         self.done = 0
@@ -303,7 +307,12 @@ class Child:
         self.slot.begin(job.lease.token, soft_s, hard_s, lane)
         points.passed("begins")
         try:
-            outcome = execute(job.plan, job.request, job.args, job.kwargs)
+            if soft_s is None or self.interrupter is None:
+                outcome = execute(job.plan, job.request, job.args, job.kwargs)
+            else:
+                outcome = self.interrupter.run(
+                    lane, partial(execute, job.plan, job.request, job.args, job.kwargs)
+                )
         except SoftTimeLimitExceeded as error:
             # The signal came between two lines of ours, after the function had returned.
             outcome = Failed(error, f"SoftTimeLimitExceeded: {error}\n")
@@ -398,7 +407,9 @@ def _install_signals(child: Child) -> None:
 
     def soft_limit(number: int, frame: FrameType | None) -> None:
         # One that comes late meets another task, or none, and is nobody's.
-        if running.get() and child.slot.is_past_soft_limit():
+        if child.interrupter is not None:
+            child.interrupter.interrupt_late()
+        elif running.get() and child.slot.is_past_soft_limit():
             raise SoftTimeLimitExceeded()
 
     signal.signal(signal.SIGTERM, stop)

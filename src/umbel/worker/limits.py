@@ -1,9 +1,10 @@
 """Time limits, kept from outside: nothing that a task does can outlast its hard limit.
 
 The soft limit is a signal (SIGUSR1) to the child, once per task; a C loop or a task that catches
-every exception does not hear it. The hard limit is a SIGKILL, and in between lies a moment in
-which the task may end and the next one begin: so the child is stopped first (SIGSTOP), and killed
-only if the same token still stands in its lane when the kernel says that it stands still.
+every exception does not hear it. In threads ``interrupting.py`` hands it on. The hard limit is a
+SIGKILL, and in between lies a moment in which the task may end and the next one begin: so the child
+is stopped first (SIGSTOP), and killed only if the same token still stands in its lane when the
+kernel says that it stands still.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ def look(seats: Iterable[Seat], now_ns: int) -> Look:
 def warn(exceeded: Exceeded) -> bool:
     """Signal the soft limit, once per token; False where the task has just ended."""
     seat, running = exceeded
-    # The handler of the threads pool's main thread would hit nobody: no signal reaches a thread.
-    if seat.slot.lanes > 1 or not _still_runs(seat, running):
+    if not _still_runs(seat, running):
         return False
-    seat.warned = {(running.epoch, running.token)}
+    run_still = {(now.epoch, now.token) for now in seat.slot.running()}
+    seat.warned = seat.warned & run_still | {(running.epoch, running.token)}
     seat.send_signal(signal.SIGUSR1)
     return True
 

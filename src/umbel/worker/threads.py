@@ -19,6 +19,7 @@ from umbel.model.settlement import Fate, Settlement
 from umbel.worker import report
 from umbel.worker.child import IDLE_S, Child
 from umbel.worker.intake import Admitted, Job
+from umbel.worker.interrupting import Interrupter
 from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
 from umbel.worker.waiting import readable
 
@@ -41,6 +42,7 @@ class Threads:
         self.child = child
         self.free_lanes = list(range(child.options.threads - 1, -1, -1))
         self.running = 0
+        child.interrupter = Interrupter(child.slot.is_past_soft_limit)
         self._todo: queue.SimpleQueue[Assigned | None] = queue.SimpleQueue()
         # Filled by the threads, emptied by the loop; deque's append and popleft are atomic.
         self._ended: deque[tuple[Assigned, Outcome]] = deque()
