@@ -10,6 +10,10 @@ import pytest
 
 from umbel import Celery, group
 from umbel.model.errors import NotBuiltYet, OperationalError, TaskRevokedError, TimeoutError
+from umbel.ports.revocations import stamp_id
+from umbel.wire import pidbox
+
+JSON = frozenset({"application/json"})
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -216,14 +220,37 @@ def test_a_task_is_revoked_where_results_are_disabled(tmp_path: Path) -> None:
         assert broker.revocations.since(0)[1] == ["t1"]
 
 
-def test_what_control_can_not_do_is_refused_by_name(stored: Celery) -> None:
-    with pytest.raises(NotBuiltYet, match=r"revoke\(terminate=True\) is not built yet"):
-        stored.AsyncResult("t1").revoke(terminate=True)
-    with pytest.raises(NotBuiltYet, match="app.control.inspect is not built yet"):
-        stored.control.inspect()
-    assert not hasattr(stored.control, "shutdown")
+def test_a_revocation_is_said_to_who_listens(stored: Celery) -> None:
+    broker = stored.connections.pair().broker
+    assert broker is not None
+    listener = broker.bus.listen("celery.pidbox")
+
+    stored.AsyncResult("t1").revoke(terminate=True, signal="SIGKILL")
+    stored.AsyncResult("t2").revoke_by_stamped_headers({"customer": "a"})
+    commands = []
+    while len(commands) < 2:
+        commands += [pidbox.decode_command(each.raw, JSON) for each in listener.arrived(5)]
+
+    listener.close()
+    assert [each.method for each in commands] == ["revoke", "revoke_by_stamped_headers"]
+    assert commands[0].arguments == {"task_id": ["t1"], "terminate": True, "signal": "SIGKILL"}
+    assert commands[1].arguments["headers"] == {"customer": "a"}
+    assert broker.revocations.since(0)[1] == ["t1", stamp_id("customer", "a")]
+
+
+def test_an_election_is_refused_by_name(stored: Celery) -> None:
+    with pytest.raises(NotBuiltYet, match="app.control.election is not built"):
+        stored.control.election("id", "topic")
     with pytest.raises(AttributeError):
         _ = stored.control.no_such_thing
+
+
+def test_control_purges_the_queues_of_the_app(stored: Celery) -> None:
+    stored.send_task("any")
+    stored.send_task("any", countdown=60)
+
+    assert stored.control.purge() == 2
+    assert stored.control.discard_all() == 0
 
 
 def test_a_report_says_where_things_are(stored: Celery) -> None:

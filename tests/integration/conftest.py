@@ -1,10 +1,12 @@
 """Real workers in real processes for the tests of this folder."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,19 +96,31 @@ def urls(request, tmp_path):
     return {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
 
 
-@pytest.fixture
-def program(urls, monkeypatch):
-    """The app of ``programs/canvas_tasks.py``, imported here as a producer."""
-    import importlib
-
-    for name, value in urls.items():
-        monkeypatch.setenv(name, value)
+@contextmanager
+def imported(name, urls, monkeypatch):
+    """A program of ``programs/``, imported here as a producer."""
+    for variable, value in urls.items():
+        monkeypatch.setenv(variable, value)
     monkeypatch.syspath_prepend(str(PROGRAMS))
-    sys.modules.pop("canvas_tasks", None)
-    module = importlib.import_module("canvas_tasks")
+    sys.modules.pop(name, None)
+    module = importlib.import_module(name)
     yield module
     module.app.close()
-    sys.modules.pop("canvas_tasks", None)
+    sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def program(urls, monkeypatch):
+    """The app of ``programs/canvas_tasks.py``."""
+    with imported("canvas_tasks", urls, monkeypatch) as module:
+        yield module
+
+
+@pytest.fixture
+def commanded(urls, monkeypatch):
+    """The app of ``programs/commanded_tasks.py``."""
+    with imported("commanded_tasks", urls, monkeypatch) as module:
+        yield module
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 
 from umbel import chain, chord, group
 from umbel.exceptions import ChordError, TaskRevokedError
-from umbel.model.errors import NotBuiltYet
 
 pytestmark = pytest.mark.slow  # real workers
 
@@ -88,8 +87,3 @@ def test_a_retry_of_a_revoked_task_does_not_run(urls, program, start_worker):
 
     assert program.app.AsyncResult(result.id).state == "REVOKED"
     worker.wait_for(f"Discarding revoked task: canvas_tasks.flaky_later[{result.id}]")
-
-
-def test_ending_what_runs_is_refused_by_name(urls, program):
-    with pytest.raises(NotBuiltYet, match="terminate=True"):
-        program.add.delay(1, 1).revoke(terminate=True)

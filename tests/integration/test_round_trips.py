@@ -79,7 +79,7 @@ def run(program):
     left = [0]
     add_done = slot.add_done
 
-    def count(number):
+    def count(number, task=0):
         left[0] -= number
         if left[0] <= 0:
             child.stop()

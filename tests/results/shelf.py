@@ -65,8 +65,13 @@ class Shelf:
     def delete_group(self, group_id):
         self.groups.pop(group_id, None)
 
-    def revoke(self, task_ids, *, terminate=False, signal=None):
-        self.revoked.append((list(task_ids), terminate, signal))
+    def revoke(self, task_ids, *, terminate=False, signal=None, wait=False, timeout=None):
+        self.revoked.append((list(task_ids), terminate, signal, wait, timeout))
+
+    def revoke_by_stamped_headers(
+        self, headers, *, terminate=False, signal=None, wait=False, timeout=None
+    ):
+        self.revoked.append((headers, terminate, signal, wait, timeout))
 
 
 def app_with(shelf):

@@ -190,7 +190,7 @@ def test_forget_and_revoke_are_one_request(shelf, group):
     group.revoke()
     group.forget()
 
-    assert shelf.revoked == [(["a", "b", "c"], False, None)]
+    assert shelf.revoked == [(["a", "b", "c"], False, None, False, None)]
     assert shelf.forgotten == [["a", "b", "c"]]
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from umbel.model.errors import IncompleteStream, NotBuiltYet, TaskRevokedError, TimeoutError
+from umbel.model.errors import IncompleteStream, TaskRevokedError, TimeoutError
 from umbel.model.request import Request, running
 from umbel.ports.current import set_current_app
 from umbel.results import (
@@ -235,13 +235,12 @@ def test_forget_deletes_the_steps_before_it_too(shelf, app):
 
 def test_revoke_is_passed_on(shelf, result):
     result.revoke(terminate=True, signal="SIGKILL")
+    result.revoke_by_stamped_headers({"customer": "a"}, wait=True, timeout=2)
 
-    assert shelf.revoked == [(["i"], True, "SIGKILL")]
-
-
-def test_what_is_not_built_says_what_to_use(result):
-    with pytest.raises(NotBuiltYet, match="use"):
-        result.revoke_by_stamped_headers()
+    assert shelf.revoked == [
+        (["i"], True, "SIGKILL", False, None),
+        ({"customer": "a"}, False, None, True, 2),
+    ]
 
 
 def test_a_result_is_its_id(app, result):

@@ -21,7 +21,6 @@ from umbel.app import shared, signals
 from umbel.app.archive import TaskArchive
 from umbel.app.config import Settings
 from umbel.app.connections import Connections
-from umbel.app.control import Control
 from umbel.app.dead import DeadLetters
 from umbel.app.decorating import TaskDecorator
 from umbel.app.finding import import_named, import_task_modules
@@ -118,7 +117,7 @@ class App:
         self.publisher = Publisher(self, self.conf, self._tasks, self.connections)
         self.archive = TaskArchive(self, self.conf, self.connections)
         self.dead = DeadLetters(self.connections, self.conf)  # messages that could not be run
-        self.control = Control(self.archive)
+        self._control: Any = None
         self.clock = LamportClock()  # of the events that this process sends and hears
         self.log = self.logs = Logs(self)
         self.loader = Loader(self)
@@ -448,6 +447,16 @@ class App:
 
         kwargs["app"] = self
         return signature(*args, **kwargs)
+
+    @property
+    def control(self) -> Any:
+        """Remote control of workers: ``umbel.control.client.Control``."""
+        if self._control is None:
+            # Not at the top: 4 ms, and hardly any program that sends tasks asks for it.
+            from umbel.app.control import control_of
+
+            self._control = control_of(self)
+        return self._control
 
     @property
     def routing(self) -> Routing:

@@ -13,17 +13,16 @@ from typing import Any
 from umbel.app.connections import Connections
 from umbel.model import states
 from umbel.model.clock import monotonic_s
-from umbel.model.errors import NotBuiltYet, OperationalError, TaskRevokedError, TimeoutError
+from umbel.model.errors import OperationalError, TaskRevokedError, TimeoutError
 from umbel.model.record import Document, Record
 from umbel.model.request import Request
 from umbel.ports.broker import Broker
+from umbel.ports.revocations import REVOKED_FOR_S, stamp_id
 from umbel.ports.store import Store
 
 # How often a wait that nobody asked to hear from looks whether its time is up.
 _ROUND_S = 1.0
 _SHOWN_IDS = 3
-# How long an id is remembered: a revoked task whose message comes later than that runs.
-REVOKED_FOR_S = 30 * 24 * 3600.0
 _NOT_BEGUN = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
@@ -212,29 +211,60 @@ class TaskArchive:
         self._store().forget_group(group_id)
 
     def revoke(
-        self, task_ids: Sequence[str], *, terminate: bool = False, signal: str | None = None
+        self,
+        task_ids: Sequence[str],
+        *,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
     ) -> None:
+        """Let tasks not run, and let workers know; ``wait`` for their answers."""
+        self.app.control.revoke(
+            task_ids, terminate=terminate, signal=signal, reply=wait, timeout=timeout
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        *,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """The same for all tasks with one of these stamps."""
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
+
+    def remember_revoked_stamps(self, stamps: Mapping[str, Sequence[str]]) -> None:
+        """Let what has one of these stamps not run: written down at the broker, for 30 days."""
+        ids = [stamp_id(name, value) for name, values in stamps.items() for value in values]
+        broker = self._connections.pair().broker
+        assert broker is not None
+        if ids:
+            broker.revocations.add(ids, REVOKED_FOR_S)
+
+    def remember_revoked(self, task_ids: Sequence[str]) -> None:
         """Let tasks not run: written down at the broker, for 30 days.
 
-        Who waits is told at once, where no worker holds the task; else it ends as it ends. A task
-        that runs is left alone.
+        Who waits is told at once, where no worker holds the task; else it ends as it ends.
         """
-        if terminate:
-            raise NotBuiltYet(
-                "revoke(terminate=True) is not built yet: a task that runs is left alone; give it a"
-                " time limit, or let it look at a flag of yours"
-            )
         broker = self._connections.pair().broker
         assert broker is not None
         ids = list(dict.fromkeys(task_ids))
         held = set(broker.revocations.add(ids, REVOKED_FOR_S)) if ids else set()
-        if self._connections.result_url() is None:
+        self.tell_revoked([task_id for task_id in ids if task_id not in held])
+
+    def tell_revoked(self, task_ids: Sequence[str]) -> None:
+        """Store REVOKED for those of these tasks that have not begun, by their records."""
+        if self._connections.result_url() is None or not task_ids:
             return
-        waiting = [task_id for task_id in ids if task_id not in held]
         self._store().put(
             [
                 self.document(self._revoked(record.task_id))
-                for record in self.records(waiting)
+                for record in self.records(task_ids)
                 if record.status in _NOT_BEGUN
             ]
         )

@@ -1,63 +1,50 @@
-"""``app.control``: what of Celery's remote control is built, which is to revoke.
+"""``app.control``, put together: commands travel by the app's own connection, revocations are kept.
 
-Celery tells it to the workers that listen at that moment; here it is written down at the broker, so
-that it also holds for workers that start later.
+What of remote control must outlive the moment (which tasks must not run) is written down at the
+broker, so that it also holds for workers that start later; the rest is said to who listens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from umbel.app.archive import TaskArchive
-from umbel.model.errors import NotBuiltYet
-
-_INSTEAD = {
-    "inspect": "`umbel list queues` shows what waits and what runs",
-    "ping": "`umbel list queues` shows what waits and what runs",
-    "purge": "`umbel purge` deletes what waits in queues",
-    "discard_all": "`umbel purge` deletes what waits in queues",
-    "election": "there is nothing in its place",
-    "terminate": "give the task a time limit",
-    "revoke_by_stamped_headers": "revoke by ids",
-    "shutdown": "stop a worker with SIGTERM",
-    "pool_restart": "stop a worker with SIGTERM, and start it anew",
-    **dict.fromkeys(("pool_grow", "pool_shrink", "autoscale"), "start it anew with another -c"),
-    **dict.fromkeys(("add_consumer", "cancel_consumer"), "start it anew with other -Q"),
-    **dict.fromkeys(("enable_events", "disable_events", "heartbeat"), "there are no events yet"),
-    "rate_limit": "there are no rate limits yet",
-    "time_limit": "set the limits of the task, or of the call",
-    "broadcast": "use signals and the command line",
-    "mailbox": "use signals and the command line",
-}
+from umbel.control.client import Control
+from umbel.control.mailbox import Mailbox, Manners
+from umbel.ports.bus import Bus
+from umbel.wire import serializers
 
 
-class Control:
-    """Remote control of workers."""
+class _Kept:
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._archive: TaskArchive = app.archive
 
-    def __init__(self, archive: TaskArchive) -> None:
-        self._archive = archive
+    def remember_revoked(self, task_ids: Sequence[str]) -> None:
+        self._archive.remember_revoked(task_ids)
 
-    def revoke(
-        self,
-        task_id: str | Sequence[str],
-        destination: Any = None,
-        terminate: bool = False,
-        signal: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Let a task, or several, not run; for 30 days, on all workers.
+    def remember_revoked_stamps(self, stamps: Mapping[str, Sequence[str]]) -> None:
+        self._archive.remember_revoked_stamps(stamps)
 
-        ``destination`` (and what else Celery takes) has no meaning: no worker is asked.
-        """
-        ids = [task_id] if isinstance(task_id, str) else list(task_id)
-        self._archive.revoke(ids, terminate=terminate, signal=signal)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _INSTEAD:
-            raise NotBuiltControl(f"app.control.{name} is not built yet: {_INSTEAD[name]}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    def purge(self) -> int:
+        broker = self._app.connections.pair().broker
+        return sum(broker.purge(queue) for queue in self._app.routing.consumed_queues())
 
 
-class NotBuiltControl(NotBuiltYet, AttributeError):
-    """Also an ``AttributeError``, so that ``hasattr`` says what is true."""
+def control_of(app: Any) -> Control:
+    """The remote control of an app."""
+
+    def bus() -> Bus:
+        found: Bus = app.connections.pair().broker.bus
+        return found
+
+    def manners() -> Manners:
+        conf = app.conf
+        return Manners(
+            conf.control_exchange,
+            conf.task_serializer,
+            serializers.content_types(conf.accept_content),
+        )
+
+    return Control(Mailbox(bus, manners, app.clock), _Kept(app))

@@ -72,9 +72,9 @@ class Plan:
 
     __slots__ = (
         "after_return", "autoretry_for", "before_start", "dont_autoretry_for", "ignore_result",
-        "interval_ns", "is_at_most_once", "is_failure_settled", "manners", "name", "on_failure",
-        "on_retry", "on_success", "resultrepr_maxsize", "run", "sends_events", "soft_time_limit",
-        "store_errors_even_if_ignored", "task", "throws", "time_limit", "tracer",
+        "interval_ns", "is_at_most_once", "is_failure_settled", "manners", "name", "number",
+        "on_failure", "on_retry", "on_success", "resultrepr_maxsize", "run", "sends_events",
+        "soft_time_limit", "store_errors_even_if_ignored", "task", "throws", "time_limit", "tracer",
         "track_started",
     )  # fmt: skip
 
@@ -120,6 +120,8 @@ class Plan:
         )
         # From one start to the next, in the whole worker; 0: no rate limit. A worker sets it.
         self.interval_ns = 0
+        # By which a worker counts what it runs.
+        self.number = 0
 
 
 def _said(own: Any, common: Any) -> bool:

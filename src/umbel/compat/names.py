@@ -135,6 +135,13 @@ MODULES = {
         umbel.compat.toolbox: cwd_in_path import_from_cwd instantiate qualname
             symbol_by_name
     """,
+    "celery.app.control": """
+        umbel.control.client: Control Inspect
+        umbel.control.mailbox: flatten_reply=by_node
+    """,
+    "celery.worker.control": """
+        umbel.control.commands: Panel control_command inspect_command
+    """,
     "celery.utils.log": """
         umbel.app.logs: ColorFormatter=ProcessFormatter LOG_LEVELS LoggingProxy get_logger
             get_task_logger task_logger
@@ -198,7 +205,7 @@ _BEAT = (
     "there is no beat yet; let cron or a systemd timer run `umbel -A APP call TASK`, or let"
     " Celery's own beat send to the same Redis"
 )
-_CONTROL = "workers take no remote commands yet; stop a worker with SIGTERM, look with `umbel list`"
+_CONTROL = "commands go through app.control.broadcast and app.control.inspect()"
 _POOLS = "use -P prefork, -P threads or -P solo"
 _BACKENDS = "use sqlite://, redis:// or memory:// as the result backend"
 _TRANSPORT = "umbel has no kombu connections; send tasks, or talk to the broker's own client"
@@ -208,7 +215,6 @@ _WORKER = (
 
 NOT_BUILT = {
     "celery.app.amqp": _TRANSPORT,
-    "celery.app.control": _CONTROL,
     "celery.apps": _WORKER,
     "celery.backends": _BACKENDS,
     "celery.bootsteps": _WORKER,

@@ -68,7 +68,25 @@ class Archive(Protocol):
         ...
 
     def revoke(
-        self, task_ids: Sequence[str], *, terminate: bool = False, signal: str | None = None
+        self,
+        task_ids: Sequence[str],
+        *,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        """Ask that tasks do not run, or be ended."""
+        """Ask that tasks do not run, or be ended; ``wait`` for the answers of workers."""
+        ...
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        *,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """The same for all tasks with one of these stamps."""
         ...

@@ -11,6 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+# How long an id is remembered: a revoked task whose message comes later than that runs.
+REVOKED_FOR_S = 30 * 24 * 3600.0
+# What has a stamp is revoked by an id that no task has: this, the stamp's name and value.
+_STAMP = "stamp"
+_BETWEEN = "\x1f"
+
+
+def stamp_id(name: str, value: object) -> str:
+    """What stands among the ids for all tasks with a stamp."""
+    return f"{_STAMP}{_BETWEEN}{name}{_BETWEEN}{value}"
+
+
+def is_stamp_id(task_id: str) -> bool:
+    """Whether this stands for a stamp."""
+    return task_id.startswith(_STAMP + _BETWEEN)
+
 
 class Revocations(Protocol):
     """The revoked tasks of a broker, over its connection."""

@@ -344,7 +344,7 @@ class ResultSet(Generic[R_co]):
     ) -> None:
         """Ask that none of the tasks runs."""
         ids = [leaf.id for leaf in self._leaves()]
-        self.backend.revoke(ids, terminate=terminate, signal=signal)
+        self.backend.revoke(ids, terminate=terminate, signal=signal, wait=wait, timeout=timeout)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ResultSet):

@@ -15,7 +15,7 @@ from typing import Any, Generic, Self
 
 from umbel.model import states
 from umbel.model.clock import parse_iso8601
-from umbel.model.errors import IncompleteStream, NotBuiltYet, TimeoutError
+from umbel.model.errors import IncompleteStream, TimeoutError
 from umbel.model.generics import R_co
 from umbel.model.record import Record
 from umbel.ports.archive import Archive
@@ -435,12 +435,27 @@ class AsyncResult(Generic[R_co]):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Ask that the task does not run; with ``terminate``, that its process is ended."""
-        self.backend.revoke([self.id], terminate=terminate, signal=signal)
+        """Let the task not run, wherever; with ``terminate``, also end it where it runs.
 
-    def revoke_by_stamped_headers(self, *args: Any, **kwargs: Any) -> None:
-        """Not built: revoking by stamps."""
-        raise NotBuiltYet("revoking by stamped headers is not built yet; use result.revoke()")
+        ``wait``: until workers have answered, up to ``timeout`` seconds (default 1).
+        """
+        self.backend.revoke(
+            [self.id], terminate=terminate, signal=signal, wait=wait, timeout=timeout
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Ask that no task runs that has one of these stamps, whichever it is."""
+        self.backend.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal, wait=wait, timeout=timeout
+        )
 
     # -- being an object
 

@@ -37,6 +37,16 @@ class EventSettings(NamedTuple):
     is_beat_told: bool = False  # somebody receives the signal heartbeat_sent
 
 
+class ControlSettings(NamedTuple):
+    """How the supervisor hears of commands, and answers."""
+
+    is_on: bool = False  # worker_enable_remote_control
+    namespace: str = "celery"  # control_exchange
+    serializer: str = "json"
+    accept: tuple[str, ...] = ("application/json",)  # content types
+    may_restart: bool = False  # worker_pool_restarts
+
+
 class Briefing(NamedTuple):
     """What the supervisor must know of the app."""
 
@@ -69,12 +79,15 @@ class Briefing(NamedTuple):
     # worker_cancel_long_running_tasks_on_connection_loss
     is_ending_what_is_lost: bool = False
     events: EventSettings = EventSettings()
+    tasks: tuple[str, ...] = ()  # names, in the order in which slots count them
+    control: ControlSettings = ControlSettings()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the line."""
         plain = self._asdict()
         plain["log"] = self.log._asdict()
         plain["events"] = self.events._asdict()
+        plain["control"] = self.control._asdict()
         for name in ("broker_options", "result_options"):
             plain[name] = _plain_options(name, plain[name])
         return plain
@@ -91,6 +104,10 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
             "fanouts": tuple(tuple(fanout) for fanout in plain["fanouts"]),
             "log": LogSettings(**plain["log"]),
             "events": EventSettings(**plain["events"]),
+            "tasks": tuple(plain["tasks"]),
+            "control": ControlSettings(
+                **{**plain["control"], "accept": tuple(plain["control"]["accept"])}
+            ),
             "broker_options": EngineOptions(**plain["broker_options"]),
             "result_options": EngineOptions(**plain["result_options"]),
         }

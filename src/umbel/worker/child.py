@@ -81,7 +81,9 @@ class Slot(Protocol):
 
     def is_past_soft_limit(self, lane: int = 0) -> bool: ...
 
-    def add_done(self, number: int) -> None: ...
+    def add_done(self, number: int, task: int = 0) -> None: ...
+
+    def number_of(self, task: str) -> int: ...
 
     def note_due(self, unix_seconds: float) -> None: ...
 
@@ -194,6 +196,7 @@ class Child:
             if task is None:
                 return None
             plan = self._plans[name] = Plan(task)
+            plan.number = self.slot.number_of(name)
             plan.interval_ns = self._interval_ns(task)
             if name in self.orders.time_limits:
                 plan.soft_time_limit, plan.time_limit = self.orders.time_limits[name]
@@ -331,7 +334,7 @@ class Child:
             # A print without a line end belongs to this task, not to the next one that prints.
             output.flush()
         self.done += 1
-        self.slot.add_done(1)
+        self.slot.add_done(1, job.plan.number)
         runtime_s = (monotonic_ns() - started) / 1e9
         if soft_s is not None and runtime_s > soft_s:
             report.outran(job, soft_s)

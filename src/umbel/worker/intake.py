@@ -26,6 +26,7 @@ from umbel.model.join import JOIN_TASK
 from umbel.model.lease import Lease
 from umbel.model.outcome import Failed, Outcome, Revoked
 from umbel.model.request import Request
+from umbel.ports.revocations import stamp_id
 from umbel.wire import envelope, protocol
 from umbel.worker import verdicts
 from umbel.worker.rates import Rates
@@ -128,7 +129,9 @@ class Intake:
             return self._judged(lease, request, kwargs, lease.verdict)
         if request.task == JOIN_TASK:
             return Joined(lease, request, kwargs)
-        if request.id in self._revoked:
+        if request.id in self._revoked or (
+            request.stamped_headers and self._is_revoked_by_stamp(request)
+        ):
             return self._discarded(lease, request, "revoked")
         plan = self._plans(request.task or "")
         if plan is None:
@@ -169,6 +172,15 @@ class Intake:
             return Decided(lease, request, outcome, cause)
         cause = verdicts.cause_of_tries(cause, lease.tries)
         return Decided(lease, request, outcome, cause, is_quiet=True)
+
+    def _is_revoked_by_stamp(self, request: Request) -> bool:
+        stamps = request.stamps or {}
+        for name in request.stamped_headers or ():
+            value = stamps.get(name)
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if stamp_id(name, one) in self._revoked:
+                    return True
+        return False
 
     def _not_now(self, lease: Lease, request: Request) -> Parked | Decided | Unreadable | None:
         try:

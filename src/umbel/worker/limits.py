@@ -1,4 +1,4 @@
-"""Time limits, kept from outside: nothing that a task does can outlast its hard limit.
+"""Time limits and terminations, from outside: nothing that a task does can outlast its hard limit.
 
 The soft limit is a signal (SIGUSR1) to the child, once per task; a C loop or a task that catches
 every exception does not hear it. In threads ``interrupting.py`` hands it on. The hard limit is a
@@ -13,8 +13,10 @@ import signal
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from umbel.app.execution import RUNS_AGAIN_AFTER_TIMEOUT
 from umbel.model.clock import monotonic_ns
-from umbel.worker.seats import Seat, Stage
+from umbel.worker import verdicts
+from umbel.worker.seats import Seat, Sentence, Stage
 from umbel.worker.slots import Running
 
 # The kernel tells of a stop within microseconds.
@@ -80,10 +82,28 @@ def warn(exceeded: Exceeded) -> bool:
     return True
 
 
-def freeze(exceeded: Exceeded) -> None:
+def hard_limit(exceeded: Exceeded) -> Sentence:
+    """What follows of a hard limit that has passed."""
+    limit_s = exceeded.hard_limit_s
+    reason = f"Hard time limit ({limit_s}s) exceeded; the task"
+    if exceeded.running.manners & RUNS_AGAIN_AFTER_TIMEOUT:
+        return Sentence(exceeded.running, f"{reason} runs again")
+    verdict = verdicts.encode(verdicts.TIME_LIMIT, args=[limit_s])
+    return Sentence(exceeded.running, f"{reason} ends as FAILURE", verdict=verdict)
+
+
+def termination(running: Running, task: str, signal_name: str) -> Sentence:
+    """What follows of an operator's wish; SIGUSR1 asks for SoftTimeLimitExceeded only."""
+    if signal_name == "SIGUSR1":
+        return Sentence(running, f"Interrupting {task} (SIGUSR1)", is_kill=False)
+    verdict = verdicts.encode(verdicts.TERMINATED, signal_name)
+    reason = f"Terminating {task} ({signal_name}); it ends as REVOKED"
+    return Sentence(running, reason, verdict=verdict)
+
+
+def freeze(seat: Seat, sentence: Sentence) -> None:
     """Stop the child; ``convict`` decides when it stands still."""
-    seat, running = exceeded
-    seat.condemned = running
+    seat.sentence = sentence
     seat.stage_before = seat.stage
     seat.stage = Stage.FROZEN
     _stop(seat, monotonic_ns())
@@ -95,15 +115,21 @@ def _stop(seat: Seat, now_ns: int) -> None:
 
 
 def convict(seat: Seat) -> bool:
-    """A frozen child stands still: kill it if it still runs what it is condemned for."""
-    condemned = seat.condemned
-    if condemned is not None and _still_runs(seat, condemned):
+    """A frozen child stands still: carry its sentence out; False if it runs that no more."""
+    sentence = seat.sentence
+    is_due = sentence is not None and _still_runs(seat, sentence.running)
+    if is_due and sentence is not None and sentence.is_kill:
         seat.send_signal(signal.SIGKILL)
         return True
-    seat.condemned = None
+    if is_due and sentence is not None:
+        running = sentence.running
+        seat.warned = {(running.epoch, running.token)}
+        seat.slot.end_soft_limit(running.lane)
+        seat.send_signal(signal.SIGUSR1)
+    seat.sentence = None
     seat.stage = seat.stage_before
     seat.send_signal(signal.SIGCONT)
-    return False
+    return is_due
 
 
 def _still_runs(seat: Seat, running: Running) -> bool:

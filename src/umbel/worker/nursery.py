@@ -117,6 +117,11 @@ class Nursery:
         """Let user code know of a worker-level event."""
         self._say({"do": "tell", "what": what, "facts": dict(facts)})
 
+    def ask(self, number: int, method: str, arguments: Mapping[str, Any]) -> bool:
+        """Ask what only the app can answer; False where it can't be asked now."""
+        question = {"do": "ask", "number": number, "method": method, "arguments": dict(arguments)}
+        return self.is_ready and self._say(question)
+
     def died(self) -> None:
         """The process is gone."""
         self._hang_up()

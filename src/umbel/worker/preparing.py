@@ -23,7 +23,8 @@ from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.wire import json_forms, serializers
 from umbel.worker import banner, broadcasts
-from umbel.worker.briefing import Briefing, EventSettings, LogSettings
+from umbel.worker.app_panel import AppPanel
+from umbel.worker.briefing import Briefing, ControlSettings, EventSettings, LogSettings
 from umbel.worker.nodes import expand_for
 from umbel.worker.options import ChildOptions, WorkerOptions
 from umbel.worker.rearing import Prepared
@@ -86,13 +87,17 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
 
     run_child = _loaded_for_children(briefing)
 
+    # Slots count by number: 0 is whatever is registered later.
+    numbers = {name: number for number, name in enumerate(briefing.tasks, start=1)}
+
     def start_child(child_options: ChildOptions, slot: Slot) -> int:
+        slot.task_numbers = numbers
         return run_child(app, child_options, slot)
 
     def tell(what: str, facts: Mapping[str, Any]) -> None:
         getattr(signals, what).send(sender=node if facts else facade, **facts)
 
-    return Prepared(briefing, start_child, tell)
+    return Prepared(briefing, start_child, tell, AppPanel(app, node).answer)
 
 
 def _loaded_for_children(briefing: Briefing) -> Callable[[Any, ChildOptions, Slot], int]:
@@ -173,6 +178,14 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         start_limit_s=_start_limit_s(conf),
         is_ending_what_is_lost=bool(conf.worker_cancel_long_running_tasks_on_connection_loss),
         events=_event_settings(options, conf),
+        tasks=tuple(sorted(app.tasks)),
+        control=ControlSettings(
+            bool(conf.worker_enable_remote_control),
+            conf.control_exchange,
+            conf.task_serializer,
+            tuple(sorted(serializers.content_types(conf.accept_content))),
+            bool(conf.worker_pool_restarts),
+        ),
     )
 
 

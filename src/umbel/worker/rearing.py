@@ -10,6 +10,7 @@ the parent and reports deaths.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import select
 import signal
@@ -20,13 +21,16 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from umbel.app.tracebacks import own_traceback
-from umbel.model.errors import UmbelError
+from umbel.model.errors import EncodeError, UmbelError, WorkerShutdown, WorkerTerminate
+from umbel.wire import json_forms, pidbox
 from umbel.worker import parentage
 from umbel.worker.alarms import Alarms
 from umbel.worker.briefing import Briefing
 from umbel.worker.channel import Channel, ChannelClosed
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import Board, Slot
+
+logger = logging.getLogger(__name__)
 
 # What a terminal, an operator or a service manager sends to the whole group. The supervisor alone
 # acts on them, and tells the others.
@@ -40,6 +44,8 @@ class Prepared(NamedTuple):
     start_child: Callable[[ChildOptions, Slot], int]
     # A worker-level event (``worker_ready``, ``worker_shutting_down``, ``worker_shutdown``).
     tell: Callable[[str, Mapping[str, Any]], None]
+    # A command from outside that needs the app: method and arguments; gives the answer.
+    answer: Callable[[str, Mapping[str, Any]], Any] | None = None
 
 
 # Imports and announces the app; True where this worker has had a nursery before: then nothing is
@@ -105,9 +111,30 @@ class _Nursery:
                     self._fork(request, files)
                 case "tell":
                     self._prepared.tell(request["what"], request["facts"])
+                case "ask":
+                    self._answer(request)
                 case "stop":
                     self._prepared.tell("worker_shutdown", {})
                     return
+
+    def _answer(self, request: Mapping[str, Any]) -> None:
+        answer: Any
+        stops = ""
+        try:
+            assert self._prepared.answer is not None
+            answer = self._prepared.answer(request["method"], request["arguments"])
+        except (WorkerShutdown, WorkerTerminate) as error:
+            answer, stops = None, type(error).__name__
+        except Exception as error:  # a user's command may raise anything
+            logger.exception("Control command error: %r", error)
+            answer = {"error": repr(error)}
+        try:
+            text = json_forms.dumps(answer)
+        except EncodeError:
+            text = json_forms.dumps(pidbox.plain(answer))
+        self._channel.send(
+            {"is": "answer", "number": request["number"], "text": text, "stops": stops}
+        )
 
     def _fork(self, request: Mapping[str, Any], files: list[int]) -> None:
         options = ChildOptions(

@@ -45,6 +45,15 @@ class Stage(Enum):
     FROZEN = "frozen"
 
 
+class Sentence(NamedTuple):
+    """Why a child is frozen, and what follows if it still runs that when it stands still."""
+
+    running: Running
+    reason: str  # for the log
+    is_kill: bool = True  # False: SoftTimeLimitExceeded is raised inside the task
+    verdict: bytes | None = None  # of the task, after a kill; None: it runs again
+
+
 class Seat:
     """One slot with who sits in it."""
 
@@ -58,7 +67,7 @@ class Seat:
         self.taken_s = 0.0
         self.early_deaths = 0
         self.done_before = 0  # what earlier children of this seat had done
-        self.condemned: Running | None = None  # what it is frozen for
+        self.sentence: Sentence | None = None  # what it is frozen for
         self.frozen_ns = 0  # when it was last told to stand still
         self.stage_before = Stage.TAKEN  # it was frozen
         self.noted_due_s: float | None = None  # the last due time of the slot that was heard
@@ -83,7 +92,7 @@ class Departure(NamedTuple):
     code: int  # exit code, or minus the signal
     ran: list[Running]  # at the moment of death
     epoch: int
-    condemned: Running | None
+    sentence: Sentence | None
     is_early: bool
     was_leaving: bool  # it had been told to stop
 
@@ -228,7 +237,7 @@ class Seats:
             code=code,
             ran=seat.slot.running(),
             epoch=seat.slot.epoch,
-            condemned=seat.condemned,
+            sentence=seat.sentence,
             is_early=is_early,
             was_leaving=seat.stage is Stage.LEAVING,
         )
@@ -252,5 +261,5 @@ class Seats:
         os.close(seat.slot.read_fd)
         seat.slot.read_fd = -1
         seat.pid = 0
-        seat.condemned = None
+        seat.sentence = None
         seat.stage = Stage.EMPTY

@@ -8,6 +8,7 @@ machine's order. A store or load of one word is one machine instruction, so no w
     word 4            the worker's logical clock, for its events
     lanes  (1,024 x 8 words)  token+1 | epoch | started_ns | soft_ns | hard_ns | manners
     slots  (1,024 x 8 words)  epoch | done | due_us | ready | generation | pid | watches | up
+    behind the orders         of each slot, how many of each task have ended (1,024 x 1,024 words)
 
 A *slot* is the seat of one child; prefork gives it the lane of its own number, the threads pool is
 slot 0 with one lane per thread. A lane says what runs: the writer clears the token, writes the
@@ -32,7 +33,7 @@ import os
 import struct
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -49,6 +50,9 @@ _CLOCK = 4
 _FIRST_LANE = _ROW
 _FIRST_SLOT = _FIRST_LANE + LANES * _ROW
 _WORDS = _FIRST_SLOT + LANES * _ROW
+# How many of each task have run in a slot. Pages that nobody touches cost nothing.
+_COUNTED = 1024
+_COUNTS = LANES * _COUNTED
 
 _TOKEN, _LANE_EPOCH, _STARTED, _SOFT, _HARD, _MANNERS = range(6)
 _EPOCH, _DONE, _DUE, _READY, _GENERATION, _PID, _WATCHES, _UP = range(8)
@@ -75,10 +79,12 @@ class Board:
     """The shared memory of one worker."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _WORDS * 8 + AREA_BYTES)
+        self._memory = mmap.mmap(-1, _WORDS * 8 + AREA_BYTES + _COUNTS * 8)
         whole = memoryview(self._memory)
         self.words = whole[: _WORDS * 8].cast("Q")
-        self.orders = OrderBook(self.words, whole[_WORDS * 8 :])
+        behind = _WORDS * 8
+        self.orders = OrderBook(self.words, whole[behind : behind + AREA_BYTES])
+        self.counts = whole[behind + AREA_BYTES :].cast("Q")
         self.clock = LamportClock(self.words, _CLOCK)
         self.rates = Rates()
         self.stay_awake()
@@ -136,6 +142,10 @@ class Slot:
         self._words = board.words
         self._lane = _FIRST_LANE + number * _ROW
         self._row = _FIRST_SLOT + number * _ROW
+        self._counts = board.counts
+        self._counted = number * _COUNTED
+        # Task -> its number, for counting; 0 are all others.
+        self.task_numbers: Mapping[str, int] = {}
 
     # What the child does.
 
@@ -215,9 +225,10 @@ class Slot:
         """Whose turn it is, of the tasks that have a rate limit."""
         return self._board.rates
 
-    def add_done(self, number: int) -> None:
-        """So many more tasks have ended."""
+    def add_done(self, number: int, task: int = 0) -> None:
+        """So many more tasks have ended, of the one that has this number."""
         self._words[self._row + _DONE] += number
+        self._counts[self._counted + task] += number
 
     def note_due(self, unix_seconds: float) -> None:
         """The child has parked a message that is due then: the supervisor sweeps at that time."""
@@ -299,6 +310,10 @@ class Slot:
             tokens.setdefault(epoch, []).append(token)
         return tokens
 
+    def end_soft_limit(self, lane: int) -> None:
+        """Let the soft limit of what a frozen child runs in this lane have passed."""
+        self._words[self._lane + lane * _ROW + _SOFT] = 1
+
     def running(self) -> list[Running]:
         """What the lanes of this slot run now."""
         found = []
@@ -320,6 +335,16 @@ class Slot:
     def done(self) -> int:
         """How many tasks ended in this slot, in all its children's lives."""
         return self._words[self._row + _DONE]
+
+    def counts(self, tasks: int) -> list[int]:
+        """How many of each task ended in this slot, by number, for the first ``tasks``."""
+        found = self._counts[self._counted : self._counted + min(tasks, _COUNTED)].tolist()
+        return found + [0] * (tasks - len(found))
+
+    def number_of(self, task: str) -> int:
+        """By which a task is counted."""
+        number = self.task_numbers.get(task, 0)
+        return number if number < _COUNTED else 0
 
     @property
     def due_s(self) -> float | None:
@@ -464,9 +489,13 @@ class LocalSlot:
             self._rates = Rates()
         return self._rates
 
-    def add_done(self, number: int) -> None:
+    def add_done(self, number: int, task: int = 0) -> None:
         """So many more tasks have ended."""
         self.done += number
+
+    def number_of(self, task: str) -> int:
+        """Nobody counts by task."""
+        return 0
 
     def note_due(self, unix_seconds: float) -> None:
         """The worker has parked a message that is due then."""

@@ -16,11 +16,10 @@ from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.worker import limits, losses
 from umbel.worker.briefing import Briefing
 from umbel.worker.giveback import GiveBack
-from umbel.worker.limits import Exceeded
 from umbel.worker.nursery import Nursery
 from umbel.worker.options import ChildOptions
 from umbel.worker.seats import Seat, Seats, Stage
-from umbel.worker.slots import Board
+from umbel.worker.slots import Board, Running
 from umbel.worker.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
@@ -139,6 +138,21 @@ class Staff:
         """Wake children that sleep, so that they look at the orders."""
         for seat in self.seats.alive():
             seat.send_signal(signal.SIGUSR2)
+
+    def end_task(self, seat: Seat, running: Running, task: str, signal_name: str) -> None:
+        """End what runs there from outside, if it still runs when the child stands still."""
+        if seat.stage in (Stage.TAKEN, Stage.LEAVING):
+            limits.freeze(seat, limits.termination(running, task, signal_name))
+
+    def give_back_unstarted(self, seat: Seat) -> None:
+        """Let what a child has leased and not begun be leased anew."""
+        for epoch, tokens in seat.slot.drain().items():
+            self._upkeep.release(seat.slot.consumer(self._worker, epoch), tokens)
+
+    def replace_all(self) -> None:
+        """Let everybody finish what runs and leave; others come in their place."""
+        for seat in self.seats.alive():
+            _dismiss(seat)
 
     def dismiss_all(self) -> None:
         """Hire nobody, and let everybody finish what runs."""
@@ -279,7 +293,7 @@ class Staff:
                     extra={"event": "soft-time-limit", "pid": exceeded.seat.pid},
                 )
         for exceeded in look.hard:
-            limits.freeze(exceeded)
+            limits.freeze(exceeded.seat, limits.hard_limit(exceeded))
         return look.next_ns
 
     def _keep_orphans(self) -> int | None:
@@ -303,9 +317,9 @@ class Staff:
         self._give_back.is_readable(fd, monotonic_ns())
 
     def _convict(self, seat: Seat) -> None:
-        condemned = seat.condemned
-        if limits.convict(seat) and condemned is not None:
-            losses.log_kill(Exceeded(seat, condemned), self._name_of(seat))
+        sentence = seat.sentence
+        if limits.convict(seat) and sentence is not None:
+            losses.log_sentence(sentence, self._name_of(seat), seat.pid)
 
     def _bury(self, seat: Seat, code: int) -> None:
         """A child is dead: its seat is free, and what it held goes back."""

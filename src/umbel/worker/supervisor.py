@@ -38,12 +38,14 @@ from umbel.worker.announcing import Announcer
 from umbel.worker.autoscale import Autoscaler, keepalive_s
 from umbel.worker.briefing import Briefing
 from umbel.worker.broadcasts import Broadcasts, own_queue
+from umbel.worker.desk import Desk
 from umbel.worker.health import Health, Picture
 from umbel.worker.nursery import Nursery
 from umbel.worker.options import WorkerOptions
 from umbel.worker.orders import Orders
 from umbel.worker.pidfile import PidFile
 from umbel.worker.rearing import Prepare, Prepared
+from umbel.worker.remote import Remote
 from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, forget_logs, say, set_up_logs
 from umbel.worker.slots import Board
 from umbel.worker.staff import Staff
@@ -128,6 +130,9 @@ class Supervisor:
         self._announcer: Announcer | None = None  # nor is it there --without-heartbeat
         self._broadcasts: Broadcasts | None = None
         self._autoscaler: Autoscaler | None = None  # where --autoscale asks for it
+        self._remote: Remote | None = None
+        self._started_s = monotonic_s()
+        self._is_restarting = False  # the nursery, to import the app anew for new children
         self._grace_s = 0.0
         self._was_ready = False
         self._cold_at_s: float | None = None  # when the grace of a warm stop ends
@@ -142,6 +147,24 @@ class Supervisor:
     def target(self, children: int) -> None:
         if self._staff is not None:
             self._staff.seats.target = children
+
+    def stop(self, by: str) -> None:
+        """Finish what runs, and end."""
+        self._stop_warm(by)
+
+    def beat(self) -> None:
+        """Send a heartbeat event, where events are sent."""
+        if self._announcer is not None:
+            self._announcer.beat()
+
+    def restart_pool(self) -> None:
+        """Import the app anew; when that has worked, replace all children.
+
+        Where it fails children go on with the app that they have, and it is tried again.
+        """
+        if self.phase is Phase.WORKING:
+            self._is_restarting = True
+            self._nursery.kill()
 
     def order(self, **changes: Any) -> Orders:
         """Change fields of the children's orders; gives what stands. Raises ``ValueError``."""
@@ -195,6 +218,8 @@ class Supervisor:
     def _is_a_guests(self, fd: int) -> bool:
         if self._broadcasts is not None and self._broadcasts.is_readable(fd):
             return True
+        if self._remote is not None and self._remote.is_readable(fd):
+            return True
         return self._health is not None and self._health.is_readable(fd)
 
     def _keep(self) -> int:
@@ -213,6 +238,8 @@ class Supervisor:
             if self._autoscaler is not None and self.phase is Phase.WORKING:
                 wakes.append(_ns(self._autoscaler.keep()))
             self._keep_working(self._staff)
+            if self._remote is not None:
+                wakes.append(_ns(self._remote.keep()))
         wakes.append(self._keep_stopping())
         if self._health is not None:
             wakes.append(_ns(self._health.keep()))
@@ -284,6 +311,12 @@ class Supervisor:
             match said["is"]:
                 case "ready" if self.phase is Phase.STARTING:
                     self._begin(briefings.from_dict(said["briefing"]))
+                case "ready" if self._is_restarting and self._staff is not None:
+                    self._is_restarting = False
+                    self._staff.replace_all()
+                case "answer" if self._remote is not None:
+                    self._remote.answered(said["number"], said["text"])
+                    self._heed_stop(said["stops"])
                 case "forked" if self._staff is not None:
                     self._staff.welcome(said["number"], said["generation"], said["pid"])
                 case "unforked" if self._staff is not None:
@@ -291,6 +324,13 @@ class Supervisor:
                     self._staff.seats.not_born(said["number"], said["generation"])
                 case "changed":
                     self._notice(said["pid"], said["status"])
+
+    def _heed_stop(self, wish: str) -> None:
+        """A user's command may raise what ends a worker."""
+        if wish == "WorkerShutdown":
+            self._stop_warm("a command")
+        elif wish == "WorkerTerminate":
+            self._stop_cold("a command")
 
     def _reap(self) -> None:
         while True:
@@ -312,6 +352,8 @@ class Supervisor:
     def _nursery_died(self, code: int) -> None:
         self._listen()  # what it said before
         self._nursery.died()
+        if self._remote is not None:
+            self._remote.forget_asked()
         if self._staff is not None:
             self._staff.nursery_died(are_orphans=not self._is_adopting)
         if self.phase is Phase.STARTING:
@@ -319,7 +361,7 @@ class Supervisor:
                 say(f"Error: the import of the app ended its process: {losses.words(code)}")
             self._exit_code = EXIT_FAILED
             self.phase = Phase.OVER
-        elif self.phase is Phase.WORKING:
+        elif self.phase is Phase.WORKING and not self._is_restarting:
             logger.error(
                 "The process that holds the app ended with %r; it is started again, and children "
                 "go on.",
@@ -365,6 +407,8 @@ class Supervisor:
                 briefing.autoscale,
                 keepalive_s=keepalive_s(),
             )
+        if briefing.control.is_on:
+            self._remote = Remote(self._desk(briefing, broker), self._nursery, self._poll)
         self.phase = Phase.WORKING
         self._upkeep.bind(briefing.bindings)
         self._upkeep.tend(())
@@ -388,6 +432,23 @@ class Supervisor:
             on_beat=partial(self._nursery.tell, "heartbeat_sent", {})
             if events.is_beat_told
             else None,
+        )
+
+    def _desk(self, briefing: Briefing, broker: Broker) -> Desk:
+        assert self._staff is not None
+        assert self._upkeep is not None
+        return Desk(
+            node=self.node,
+            worker=self.worker,
+            started_s=self._started_s,
+            briefing=briefing,
+            broker=broker,
+            staff=self._staff,
+            upkeep=self._upkeep,
+            orders=self._board.orders,
+            clock=self._board.clock,
+            verbs=self,
+            autoscaler=self._autoscaler,
         )
 
     def _reach(self, briefing: Briefing) -> tuple[Pair, Broker]:
@@ -499,6 +560,8 @@ class Supervisor:
             self._broadcasts.close_in_fork()
         if self._staff is not None:
             self._staff.close_in_fork()
+        if self._remote is not None:
+            self._remote.close_in_fork()
 
     def _close(self) -> None:
         self._nursery.kill()
@@ -507,6 +570,8 @@ class Supervisor:
         if self._staff is not None:
             self._staff.kill_all()
         self._nursery.close()
+        if self._remote is not None:
+            self._remote.close()
         self._alarms.close()
         os.close(self._poke_read)
         os.close(self._poke_write)

@@ -1,0 +1,1 @@
+"""Remote control, seen from who asks: which commands there are, how they are said and answered."""
