@@ -18,13 +18,13 @@ from contextlib import suppress
 
 from umbel.engines.placing import is_bound
 from umbel.engines.sqlite.connection import Connection
+from umbel.engines.sqlite.messages import NOTICE_TTL_S
 from umbel.engines.sqlite.queries import SQL
 from umbel.engines.sqlite.wakeup import POLL_S, Board, Seat, sleep
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import OperationalError
 from umbel.ports.bus import Notice
 
-_NOTICE_TTL_S = 60.0
 _BOX_TTL_S = 24 * 3600.0
 # Notices that a listener reads in one go.
 _BATCH = 5000
@@ -47,7 +47,7 @@ class SqliteBus:
         now = self._clock()
         with self._connection.writing() as sql:
             sql.executemany(SQL["say"], [(now, *notice) for notice in notices])
-            sql.execute(SQL["forget_notices"], (now - _NOTICE_TTL_S,))
+            sql.execute(SQL["forget_notices"], (now - NOTICE_TTL_S,))
         return self._board.tell_listeners(exchanges)
 
     def listen(self, exchange: str, routing_keys: Sequence[str] = ("#",)) -> SqliteListener:
@@ -195,7 +195,7 @@ class SqliteListener:
 
 def forget_old(sql: sqlite3.Connection, now: float) -> None:
     """Delete what nobody will read; part of a sweep."""
-    sql.execute(SQL["forget_notices"], (now - _NOTICE_TTL_S,))
+    sql.execute(SQL["forget_notices"], (now - NOTICE_TTL_S,))
     if sql.execute(SQL["forget_boxes"], (now - _BOX_TTL_S,)).rowcount:
         sql.execute(SQL["forget_stray_answers"])
 

@@ -15,6 +15,9 @@ from umbel.engines.sqlite.queries import SQL
 from umbel.model.errors import QueueNotFound
 from umbel.model.message import Message
 
+# For a listener to read it: it is woken at once.
+NOTICE_TTL_S = 60.0
+
 READY, LEASED, DUE, LANE = 0, 1, 2, 3
 
 
@@ -73,6 +76,7 @@ class Arrivals:
             if message.is_fanout:
                 notice = (self._now, message.exchange, message.routing_key, message.raw)
                 self._sql.execute(SQL["say"], notice)
+                self._sql.execute(SQL["forget_notices"], (self._now - NOTICE_TTL_S,))
                 self.exchanges.add(message.exchange)
                 continue
             if message.queue or not message.exchange:
