@@ -1,11 +1,16 @@
 """Broadcasts of either house reach the workers of both, once each."""
 
+import json
+from pathlib import Path
+
 import celery
 import kombu
 import pytest
 from fleet import Fleet, until
 
 import umbel
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 pytestmark = [
     pytest.mark.redis,
@@ -68,6 +73,19 @@ def test_a_broadcast_runs_on_both(fleet, app):
     )
 
     assert noted(fleet, 2) == ["ours@host.example all", "theirs@host.example all"]
+
+
+@pytest.mark.parametrize("name", ["broadcast", "broadcast_routing_key"])
+def test_a_captured_broadcast_is_run(fleet, name):
+    cases = json.loads((VECTORS / "messages.json").read_text())["cases"]
+    (case,) = (case for case in cases if case["name"] == name)
+    (published,) = case["published"]
+
+    fleet.client.publish(published["channel"], published["raw"])
+
+    key = f"celery-task-meta-{published['envelope']['headers']['id']}"
+    found = until(lambda: fleet.client.get(key), say=lambda: fleet.workers[1].log)
+    assert json.loads(found)["result"] == 5
 
 
 def test_a_key_is_looked_at_by_both(fleet, app):
