@@ -41,6 +41,7 @@ class Shelf:
         wanted = set(task_ids)
         for record in [*self.kept.values(), *self.arrivals]:
             if record.task_id not in wanted:
+                self.kept[record.task_id] = record
                 continue
             if on_message is not None:
                 on_message({"task_id": record.task_id, "status": record.status})

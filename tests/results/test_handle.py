@@ -109,7 +109,17 @@ def test_an_early_step_that_failed_raises_in_the_get_of_the_last(shelf, app):
     with pytest.raises(ValueError, match="boom"):
         result.get(timeout=1)
 
-    assert sorted(shelf.waits[0][0]) == ["a", "b", "c"]
+    assert shelf.waits[0][0] == ["c"]
+
+
+def test_who_wants_to_hear_of_each_state_waits_for_each_step(shelf, app):
+    heard = []
+    for name in "abc":
+        shelf.later(name, name)
+
+    chained(app, "a", "b", "c").get(on_message=heard.append)
+
+    assert [message["task_id"] for message in heard] == ["a", "b", "c"]
 
 
 def test_early_steps_are_not_followed_where_that_is_not_wanted(shelf, app):
@@ -134,7 +144,7 @@ def test_members_of_a_header_are_not_followed(shelf, app):
     shelf.later("body", 5)
 
     assert result.get() == 5
-    assert sorted(shelf.waits[0][0]) == ["a", "body"]
+    assert (shelf.reads[0], shelf.waits[0][0]) == (["a"], ["body"])
 
 
 def test_a_task_that_keeps_no_result_is_not_waited_for(shelf, result):

@@ -151,6 +151,14 @@ class Commands:
             return [self._channel_of(message.exchange, message.routing_key), -2, message.raw]
         return [b"", -3, message.raw, unroutable(message)]
 
+    def _successor(self, message: Message) -> tuple[Argument, ...] | None:
+        """The run of one message that may be leased at once; None where it is none of that kind."""
+        if message.due is not None or message.task == JOIN_TASK or message.exchange:
+            return None
+        key = self.names.list_of(message.queue, message.priority)
+        head = keys.header(message.queue.encode(), self.names.suffix(message.priority))
+        return key, -4, len(head), head + message.raw
+
     def publish(
         self,
         producer: tuple[bytes, int],
@@ -247,6 +255,10 @@ class Commands:
             out += (*self._part(part), claims[part.group_id])
         out.append(len(closes))
         out += self._closings(closes)
+        if len(messages) == 1 and (successor := self._successor(messages[0])):
+            out.append(1)
+            out += successor
+            return
         runs, pushed = self._runs(messages)
         out.append(runs)
         out += pushed

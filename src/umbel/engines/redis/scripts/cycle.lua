@@ -99,7 +99,7 @@ end
 local held_back, list_index = {}, nil
 
 local function hold(i, fate, run, runs)
-  if fate ~= '0' or limit == 0 or runs ~= 1 or A[run + 1] ~= '1' then return false end
+  if fate ~= '0' or limit == 0 or runs ~= 1 or A[run + 1] ~= '-4' then return false end
   if not list_index then
     list_index = {}
     for i = 1, lists do list_index[KEYS[3 * queues + i]] = i end
@@ -328,11 +328,12 @@ for i = 1, lists do
 end
 
 for _, held in ipairs(held_back) do
-  local i = list_index[A[held.run]]
   if left > 0 then
     last, left = last + 1, left - 1
-    redis.call('HSET', mine, last, A[at + i - 1] .. A[held.run + 2])
-    reply[#reply + 1] = i
+    -- The value as it came: a script sums up the bytes of each string that it makes, which are 25 KB
+    -- in a long chain.
+    redis.call('HSET', mine, last, A[held.run + 3])
+    reply[#reply + 1] = list_index[A[held.run]]
     reply[#reply + 1] = held.settlement
   else
     push_runs(held.run, 1)

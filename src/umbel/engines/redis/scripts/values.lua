@@ -85,8 +85,9 @@ end
 -- due, tag, queue, header, message". It is parked where an umbel worker has swept within the last
 -- minute and so will fetch it out again. Else it goes to the list, as Celery does it: whoever reads
 -- it holds or parks it. Count -2 is one message for who listens: "channel, -2, message"; -3 one that
--- leads nowhere: "'', -3, message, why". Gives where the next run is.
-local WIDTHS = {[-1] = 5, [-2] = 1, [-3] = 2}
+-- leads nowhere: "'', -3, message, why"; -4 one that may be leased at once: "list, -4, length of the
+-- header, value". Gives where the next run is.
+local WIDTHS = {[-1] = 5, [-2] = 1, [-3] = 2, [-4] = 2}
 
 local function run_width(count) return WIDTHS[count] or count end
 
@@ -99,6 +100,9 @@ local function push_run(A, at, refused)
   elseif count == -3 then
     refused({err = A[at + 1]}, list, at, at)
     return at + 2
+  elseif count == -4 then
+    A[at + 1] = string.sub(A[at + 1], A[at] + 1)
+    at, count = at + 1, 1
   elseif count < 0 then
     local swept = redis.call('GET', P .. 'umbel:swept')
     if swept and tonumber(swept) > server_time() - 60 then
