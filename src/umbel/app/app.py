@@ -26,7 +26,8 @@ from umbel.app.decorating import TaskDecorator
 from umbel.app.finding import import_named, import_task_modules
 from umbel.app.loader import Loader
 from umbel.app.logs import Logs
-from umbel.app.making import annotate, make_task, name_of, named
+from umbel.app.making import annotate, named, registered
+from umbel.app.periodic import PeriodicTasks
 from umbel.app.publisher import Publisher
 from umbel.app.refusals import REFUSED, refusal, refuse_parts
 from umbel.app.registry import TaskRegistry, task_name
@@ -102,6 +103,7 @@ class App:
         self.finalized = False
         given = {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}
         said = {name: value for name, value in given.items() if value is not None}
+        self._periodic = PeriodicTasks(self)
         self.conf = Settings({**(changes or {}), **said}, self._configure)
         self.namespace = namespace
         self._use_config(config_source, namespace, silent=config_source_silent)
@@ -163,6 +165,7 @@ class App:
         else:
             self.on_configure()
         load()
+        self._periodic.settle()
         self.on_after_configure.send(sender=self, source=self.conf)
 
     @property
@@ -301,16 +304,7 @@ class App:
 
     def task_from(self, function: Callable[..., Any], **options: Any) -> Any:
         """The task of a function; the one that is registered already, if there is one."""
-        name = options.get("name") or self.gen_task_name(
-            name_of(function), getattr(function, "__module__", None) or "__main__"
-        )
-        found = self._tasks.get(name)
-        if found is not None:
-            run = getattr(found.run, "__func__", found.run)
-            if getattr(run, "__code__", None) is not getattr(function, "__code__", None):
-                logger.warning("task %s is defined more than once; the first is kept", name)
-            return found
-        return self.register_task(make_task(self, function, {**options, "name": name}))
+        return registered(self, self._tasks, function, options)
 
     @overload
     def register_task(self, task: type[T], **options: Any) -> T: ...
@@ -337,6 +331,18 @@ class App:
     def gen_task_name(self, name: str, module: str) -> str:
         """The automatic name of a task; for subclasses to override."""
         return task_name(self.main, name, module)
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: Any = (),
+        kwargs: Any = (),
+        name: str | None = None,
+        **opts: Any,
+    ) -> str:
+        """Add an entry to ``beat_schedule``: a schedule or seconds, and a signature or task."""
+        return self._periodic.add(schedule, sig, args, dict(kwargs), name, opts)
 
     def import_modules(self) -> None:
         """Import what ``imports`` and ``include`` name, and what was to be discovered."""

@@ -6,17 +6,36 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel.app.spelling import refuse_near_misses
 from umbel.model.errors import NotBuiltYet
 
+logger = logging.getLogger(__name__)
+
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # inspect.CO_*
 
 # Said to the decorator, and nothing that a task keeps.
 _DECORATOR_ONLY = ("shared", "lazy", "_force_evaluate", "filter", "base", "bind")
 _PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
+
+
+def registered(
+    app: Any, tasks: Mapping[str, Any], function: Callable[..., Any], options: dict[str, Any]
+) -> Any:
+    """The task of a function: the one that ``tasks`` has already, else made and registered."""
+    name = options.get("name") or app.gen_task_name(
+        name_of(function), getattr(function, "__module__", None) or "__main__"
+    )
+    found = tasks.get(name)
+    if found is None:
+        return app.register_task(make_task(app, function, {**options, "name": name}))
+    run = getattr(found.run, "__func__", found.run)
+    if getattr(run, "__code__", None) is not getattr(function, "__code__", None):
+        logger.warning("task %s is defined more than once; the first is kept", name)
+    return found
 
 
 def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:

@@ -16,7 +16,6 @@ REFUSED = {
     "producer_pool": _KOMBU,
     "producer_or_acquire": _KOMBU,
     "Beat": _BEAT,
-    "add_periodic_task": _BEAT,
     "WorkController": "start workers with app.worker_main() or `umbel worker`",
     "Worker": "start workers with app.worker_main() or `umbel worker`",
 }

@@ -102,6 +102,10 @@ MODULES = {
         umbel.results.blocking: allow_join_result assert_will_not_block denied_join_result
             task_join_will_block
     """,
+    "celery.schedules": """
+        umbel.schedules: BaseSchedule ParseException crontab crontab_parser maybe_schedule
+            schedstate schedule solar
+    """,
     "celery.security": "umbel.app.securing: setup_security",
     "celery.signals": """
         umbel.app.signals: after_setup_logger after_setup_task_logger after_task_publish
@@ -223,7 +227,6 @@ NOT_BUILT = {
     "celery.contrib.rdb": "use a debugger that attaches, or run the task with task.apply()",
     "celery.loaders": "name the settings with --config or app.config_from_object",
     "celery.platforms": "let the service manager (systemd, a container) do it",
-    "celery.schedules": _BEAT,
     "celery.worker": _WORKER,
     "kombu.connection": _TRANSPORT,
     "kombu.messaging": _TRANSPORT,

@@ -1,0 +1,1 @@
+"""When tasks are to be sent by the clock."""
