@@ -26,6 +26,9 @@ COMMANDS = {
     "result": ("umbel.cli.ask", "result", "Print the return value of a task."),
     "list": ("umbel.cli.ask", "list_", "List tasks, queues or bindings."),
     "dead": ("umbel.cli.dead", "dead", "Look at dead letters, send them again, delete them."),
+    "status": ("umbel.cli.control", "status", "Show who is online."),
+    "inspect": ("umbel.cli.control", "inspect", "Ask workers: active, ping, stats, ..."),
+    "control": ("umbel.cli.control", "control", "Tell workers: pool_grow, shutdown, ..."),
     "drain": ("umbel.cli.drain", "drain", "Before going back to Celery: put everything back."),
     "report": ("umbel.cli.ask", "report", "Print what a bug report should say."),
 }

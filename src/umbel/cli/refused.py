@@ -17,17 +17,13 @@ INSTEAD = {
     " that the app names.",
     "beat": "let cron or a systemd timer run `umbel -A APP call TASK`, or let Celery's own beat"
     " send to the same Redis: its messages are understood.",
-    "control": "stop a worker with SIGTERM, and change its settings by starting it anew.",
     "events": "the worker's log has a line for each task's start and end.",
     "graph": "there is nothing in its place.",
-    "inspect": "`umbel list tasks` shows what an app knows, `umbel list queues` what waits and what"
-    " runs.",
     "logtool": "the log lines have Celery's forms, so that Celery's own logtool reads them.",
     "migrate": "umbel and Celery may share one Redis, so that no message needs to move.",
     "multi": "start each worker as a service of its own (systemd, a container, supervisord):"
     " `umbel -A APP worker -n NAME@%h`.",
     "shell": "start `python -i` and import your app's module.",
-    "status": "`umbel list queues` shows what waits and what runs.",
     "upgrade": "settings are understood by their old and their new names.",
 }
 
