@@ -75,11 +75,11 @@ def whole(t: Any, name: str) -> None:
     left = [0]
     add_done = slot.add_done
 
-    def count(number: int) -> None:
+    def count(number: int, task: int) -> None:
         left[0] -= number
         if left[0] <= 0:
             child.stop()
-        add_done(number)
+        add_done(number, task)
 
     slot.add_done = count  # type: ignore[method-assign]
     for number in (2_000, 10_000):

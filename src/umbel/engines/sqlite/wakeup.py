@@ -46,7 +46,7 @@ _MOST_IDS = 500
 _SEPARATOR = b"\n"
 
 # How long a sleeper sleeps at most before it looks again by itself.
-POLL_S = 0.5
+POLL_S = 1.0
 
 
 def checksum(name: str) -> int:
