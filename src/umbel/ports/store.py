@@ -88,9 +88,9 @@ class Store(Protocol):
     ) -> list[Message]:
         """The result side of a settlement, for a broker on another server; idempotent.
 
-        Gives the claims of joins that these parts completed; each may be given again by a later
-        call until the join is closed, so that a crash before the claim was published loses nothing
-        [a_join_elsewhere_is_claimed_again].
+        Gives the claims of joins that these parts completed; each is given again by a later call
+        with the same part until the join is closed, so that a crash before the claim was published
+        loses nothing [a_join_elsewhere_is_claimed_again].
         """
         ...
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from umbel.model.join import JoinClosing, JoinGrowth, JoinOpening, JoinPart
 from umbel.model.message import Message
 
+_OPENING = "opening"
 # A member without a position sorts last.
 _LAST = 1 << 62
 
@@ -18,7 +19,7 @@ class _Join:
         self.parts: dict[tuple[int, str], bytes] = {}
         # The claim of the first part: whoever opens the join may find it complete.
         self.claim: Callable[[], Message] | None = None
-        self.is_claimed = False
+        self.claimed_by: object = None  # the key of the part that completed it, or ``_OPENING``
         self.is_closed = False
 
     @property
@@ -42,7 +43,7 @@ class Joins:
             if not join.is_closed:
                 join.size = opening.size
                 if join.claim is not None:
-                    claims += _claimed(join, join.claim, is_repeatable=is_repeatable)
+                    claims += _claimed(join, join.claim, _OPENING, is_repeatable=is_repeatable)
         return claims
 
     def grow(self, growths: Iterable[JoinGrowth], beside: Sequence[JoinPart] = ()) -> None:
@@ -64,7 +65,7 @@ class Joins:
                 continue
             join.parts.setdefault(_key(part), part.part)
             join.claim = join.claim or part.claim
-            claims += _claimed(join, part.claim, is_repeatable=is_repeatable)
+            claims += _claimed(join, part.claim, _key(part), is_repeatable=is_repeatable)
         return claims
 
     def close(self, closings: Iterable[JoinClosing]) -> None:
@@ -86,10 +87,13 @@ class Joins:
         return self._joins.setdefault(group_id, _Join())
 
 
-def _claimed(join: _Join, claim: Callable[[], Message], *, is_repeatable: bool) -> list[Message]:
-    if not join.is_complete or (join.is_claimed and not is_repeatable):
+def _claimed(
+    join: _Join, claim: Callable[[], Message], by: object, *, is_repeatable: bool
+) -> list[Message]:
+    is_again = is_repeatable and join.claimed_by == by
+    if not join.is_complete or (join.claimed_by is not None and not is_again):
         return []
-    join.is_claimed = True
+    join.claimed_by = by
     return [claim()]
 
 

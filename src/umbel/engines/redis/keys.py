@@ -16,8 +16,10 @@ Shared with Celery (result store's database, R):
   celery-taskset-meta-<id>           string  saved group; TTL
   celery-taskset-meta-<id> + .j .t .s .d .c  a join: parts (zset, or list where
                                              ``result_chord_ordered`` is off), growth, size, counted
-                                             members "<task id>:<position>", claim ("umbel", or a
-                                             Celery worker's token, or "done"); TTL 30 days
+                                             members "<task id>:<position>", claim ("umbel",
+                                             or "umbel <counted member>" where the broker is on
+                                             another server, or a Celery worker's token, or "done");
+                                             TTL 30 days
 
 umbel's own (broker's database, P). No TTL, because they hold accepted messages or fence them:
   umbel:consumers            zset    consumer -> deadline, unix seconds by the server's clock

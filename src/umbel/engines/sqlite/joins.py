@@ -88,8 +88,8 @@ class Joins:
             if progress is None:
                 continue
             if progress.is_complete(self._claimable):
-                self._sql.execute(SQL["claim_join"], (part.group_id,))
-                claims.append(part.claim())
+                if self._may_claim(part, progress):
+                    claims.append(part.claim())
             elif progress.size is None:
                 self._keep(part.claim(), part.group_id)
         return claims
@@ -115,6 +115,24 @@ class Joins:
                 return None
             return progress
         return self._progress(part.group_id) if self._is_repeatable else None
+
+    def _may_claim(self, part: JoinPart, progress: _Progress) -> bool:
+        """Claim a join that is complete.
+
+        The claim is published in the step that acknowledges the member. So where a crash came
+        between this transaction and that step, this member is delivered again; another one that is
+        delivered again must not send the body a second time.
+        """
+        if not self._is_repeatable:
+            self._sql.execute(SQL["claim_join"], (part.group_id,))
+            return True
+        _, position, task_id = _key(part)
+        member = f"{position}:{task_id}"
+        if progress.state == _COUNTING:
+            facts = {"member": member, "group_id": part.group_id}
+            self._sql.execute(SQL["claim_join_for"], facts)
+            return True
+        return bool(self._sql.execute(SQL["claimer"], (part.group_id,)).fetchone() == (member,))
 
     def _has(self, part: JoinPart) -> bool:
         return self._sql.execute(SQL["has_part"], _key(part)).fetchone() is not None

@@ -339,7 +339,16 @@ UPDATE joins SET claim = ?, claim_raw = ? WHERE group_id = ? AND claim IS NULL;
 
 -- name: kept_claim
 -- What was kept.
-SELECT claim, claim_raw FROM joins WHERE group_id = ? AND claim IS NOT NULL;
+SELECT claim, claim_raw FROM joins WHERE group_id = ? AND claim_raw IS NOT NULL;
+
+-- name: claim_join_for
+-- Where it may be claimed again: by the same member only.
+UPDATE joins SET state = 1, claim = :member, claim_raw = NULL
+WHERE group_id = :group_id AND state = 0;
+
+-- name: claimer
+-- The member that has claimed a join.
+SELECT claim FROM joins WHERE group_id = ? AND claim_raw IS NULL;
 
 -- name: claim_join
 -- Once: the next one finds it claimed.

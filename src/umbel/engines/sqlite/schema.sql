@@ -68,7 +68,9 @@ CREATE TABLE joins (
     counted    INTEGER NOT NULL DEFAULT 0,
     state      INTEGER NOT NULL DEFAULT 0,
     expires    REAL NOT NULL,
-    claim      TEXT,                         -- id, task, queue, priority, tag as JSON
+    claim      TEXT,                         -- id, task, queue, priority, tag as JSON; where the
+                                             -- broker is elsewhere and claim_raw is NULL, the
+                                             -- member that completed it
     claim_raw  BLOB
 );
 CREATE INDEX joins_expiring ON joins (expires);

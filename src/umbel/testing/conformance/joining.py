@@ -234,6 +234,23 @@ class JoinCases:
         assert [claim.raw for claim in again] == [b"join g"]
         assert store.get(["t0"]) == [b"{}"]
 
+    def test_a_join_elsewhere_is_claimed_again_only_by_the_member_that_completed_it(
+        self, engine: Harness
+    ) -> None:
+        store = engine.open_apart().store
+        store.apply((), opens=(JoinOpening("g", 3),))
+        for position in (0, 2):
+            store.apply((), parts=(part("g", position),))
+        claims = store.apply((), parts=(part("g", 1),))
+
+        others = [store.apply((), parts=(part("g", position),)) for position in (0, 2)]
+        again = store.apply((), parts=(part("g", 1),))
+
+        assert [claim.raw for claim in claims] == [b"join g"]
+        assert others == [[], []]
+        assert [claim.raw for claim in again] == [b"join g"]
+        assert store.parts("g") == [b"part-0", b"part-1", b"part-2"]
+
     def test_a_join_elsewhere_counts_each_part_once(self, engine: Harness) -> None:
         store = engine.open_apart().store
 

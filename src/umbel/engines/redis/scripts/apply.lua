@@ -1,6 +1,8 @@
 -- needs: results, joins
 -- The result side of a settlement whose message is on another server; idempotent, so a join that is
--- complete is claimed again until it is closed.
+-- complete is claimed again until it is closed, but only by the member that has completed it: the
+-- claim is published in the step that acknowledges that member. Where a crash came in between, it is
+-- delivered again; where none did, another member that is must not send the body a second time.
 --
 -- ARGV: ORDERED, JOIN_TTL, DONE_TTL, then five blocks, each a count and its arguments: documents
 -- (4), openings (2), growths (2), parts (4), closings (2). Gives the numbers of the parts, from 0,
@@ -33,10 +35,9 @@ for _, i in ipairs(grows) do
 end
 local complete = {}
 for number, i in ipairs(parts) do
-  local claim = A[i] .. '.c'
+  local claim, by = A[i] .. '.c', 'umbel ' .. A[i + 1] .. ':' .. A[i + 2]
   if count_part(A[i], A[i + 1], A[i + 2], A[i + 3])
-    and (redis.call('SET', claim, 'umbel', 'NX', 'EX', JOIN_TTL)
-      or redis.call('GET', claim) == 'umbel') then
+    and (redis.call('SET', claim, by, 'NX', 'EX', JOIN_TTL) or redis.call('GET', claim) == by) then
     complete[#complete + 1] = number - 1
   end
 end
