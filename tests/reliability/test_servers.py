@@ -7,6 +7,8 @@ import pytest
 from rig import cpu_s, family, until
 from sending import Sending
 
+from umbel import chord
+
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 SETTINGS = {"broker_connection_timeout": 2.0}
 
@@ -84,6 +86,27 @@ def test_connections_are_cut_again_and_again(bench):
     begun = sending.check()
     assert worker.is_running
     assert max(begun.values()) == 1
+
+
+def test_connections_are_cut_again_and_again_while_chords_run(bench):
+    bench.start_worker()
+    bench.start_worker()
+    flows = [
+        chord(
+            [bench.tasks.work.si(f"c{place}-{n}", 0.01, n) for n in range(60)],
+            bench.tasks.total.s(f"c{place}-body"),
+        ).apply_async()
+        for place in range(5)
+    ]
+
+    while not all(flow.ready() for flow in flows):
+        bench.server.say("CLIENT KILL TYPE normal SKIPME yes")
+        threading.Event().wait(0.05)
+        assert len(bench.trace.begun()) <= 5 * 61
+
+    assert [flow.get(timeout=10) for flow in flows] == [sum(range(60))] * 5
+    assert set(bench.trace.begun().values()) == {1}
+    assert not any(bench.depth())
 
 
 def test_redis_is_full_for_a_while(bench):
@@ -201,3 +224,71 @@ def test_a_worker_starts_while_redis_is_loading(bench):
     worker.wait_until_ready()
 
     assert waiting.get(timeout=10) == 1
+
+
+def test_a_master_fails_over_to_its_replica(bench_of, start_redis, tmp_path):
+    master = start_redis("--appendonly", "no", "--repl-diskless-sync-delay", "0")
+    replica = start_redis("--replicaof", "127.0.0.1", str(master.port))
+    until(lambda: b"master_link_status:up" in replica.say("INFO replication"))
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+        "sentinel down-after-milliseconds mymaster 500\n"
+        "sentinel failover-timeout mymaster 2000\n"
+    )
+    sentinel = start_redis("--sentinel", config=config)
+    until(lambda: b"num-slaves" in sentinel.say("SENTINEL MASTERS"))
+    until(lambda: f"{replica.port}".encode() in sentinel.say("SENTINEL REPLICAS mymaster"), 30)
+    url = f"sentinel://127.0.0.1:{sentinel.port}/0"
+    options = {"master_name": "mymaster"}
+    bench = bench_of(
+        "redis",
+        settings={
+            **SETTINGS,
+            "broker_url": url,
+            "result_backend": url,
+            "broker_transport_options": options,
+            "result_backend_transport_options": options,
+        },
+    )
+    worker = bench.start_worker()
+    long_one = bench.tasks.work.delay("long", 8, "long")
+
+    with Sending(bench) as sending:
+        # What the master has told nobody is lost with it: let the replica have all of it.
+        sending.pause_s = 0.5
+        threading.Event().wait(1.0)
+        master.kill()
+        until(lambda: b"role:master" in replica.say("INFO replication"), 30)
+        before = len(sending.accepted)
+        until(lambda: len(sending.accepted) > before + 5, 60)
+
+    begun = sending.check()
+    assert long_one.get(timeout=30) == "long"
+    assert max(begun.values()) == 1
+    assert worker.is_running
+
+
+JUMP = """
+local time = redis.call('TIME')
+redis.call('SET', 'umbel:swept', time[1] + ARGV[1])
+for _, consumer in ipairs(redis.call('ZRANGE', 'umbel:consumers', 0, -1)) do
+  redis.call('ZADD', 'umbel:consumers', time[1] - 3600, consumer)
+end
+"""
+
+
+def test_the_clock_of_the_server_jumps_and_nobody_is_given_up(bench):
+    # The last sweep lies in the future, and then long ago; all leases have passed by this clock.
+    bench.start_worker()
+    bench.start_worker()
+    long_one = bench.tasks.work.delay("long", 9, "long")
+    until(lambda: "long" in bench.trace.begun())
+    script = " ".join(JUMP.split())
+
+    for ahead_s in (3600, -3600):
+        bench.server.say(f'EVAL "{script}" 0 {ahead_s}')
+        threading.Event().wait(2.5)
+
+    assert long_one.get(timeout=20) == "long"
+    assert bench.trace.begun() == {"long": 1}
