@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from umbel import Broadcast, Celery, Queue
+from umbel import Broadcast, Celery, Queue, chord
 from umbel.testing.running import running_worker
 
 LIMIT_S = 15
@@ -145,4 +145,47 @@ def test_workers_inside_a_program_each_run_a_broadcast(engine, request, tmp_path
         note.apply_async(("y",), queue="celery")
         until(lambda: "y" in ran)
     assert ran == ["x", "x", "y"]
+    app.close()
+
+
+def test_each_worker_retries_its_copy_by_itself(tmp_path):
+    url = f"sqlite:///{tmp_path}/u.db"
+    app = Celery("inside", broker=url, backend=url, set_as_current=False)
+    app.conf.task_queues = [Queue("celery"), Broadcast("everybody")]
+    app.conf.task_create_missing_queues = False
+    ran, seen = [], []
+
+    @app.task(name="stubborn", bind=True, max_retries=2, queue="everybody")
+    def stubborn(self):
+        ran.append(self.request.retries)
+        seen.append(self.request.delivery_info["exchange"])
+        raise self.retry(countdown=0)
+
+    with running_worker(app), running_worker(app):
+        result = stubborn.delay()
+        until(lambda: len(ran) == 6)
+        until(lambda: result.state == "FAILURE")
+        stubborn.app.tasks["celery.accumulate"].delay().get(timeout=LIMIT_S)
+
+    assert sorted(ran) == [0, 0, 1, 1, 2, 2]
+    assert seen[0] == "everybody"
+    app.close()
+
+
+def test_a_chord_may_have_a_broadcast_as_member(tmp_path):
+    url = f"sqlite:///{tmp_path}/u.db"
+    app = Celery("inside", broker=url, backend=url, set_as_current=False)
+    app.conf.task_queues = [Queue("celery"), Broadcast("everybody")]
+
+    @app.task(name="member")
+    def member(x):
+        return x
+
+    @app.task(name="body")
+    def body(values):
+        return sorted(values)
+
+    with running_worker(app), running_worker(app):
+        header = [member.s(1).set(queue="everybody"), member.s(2)]
+        assert chord(header, body.s()).apply_async().get(timeout=LIMIT_S) == [1, 2]
     app.close()

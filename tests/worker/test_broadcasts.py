@@ -9,8 +9,9 @@ from umbel.engines.memory.broker import MemoryBroker
 from umbel.engines.memory.house import House
 from umbel.engines.placing import Steps
 from umbel.model.errors import OperationalError
+from umbel.model.queues import is_own_queue, own_queue
 from umbel.ports.bus import Notice
-from umbel.worker.broadcasts import Broadcasts, is_own_queue, message_of, own_queue
+from umbel.worker.broadcasts import Broadcasts, message_of
 
 QUEUE = own_queue("celery@host")
 NEWS = Notice("news", "", b"{}")

@@ -16,7 +16,7 @@ from fnmatch import translate
 from typing import Any, NamedTuple
 
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet, QueueNotFound
-from umbel.model.queues import Exchange, Queue
+from umbel.model.queues import Exchange, Queue, is_own_queue
 
 Route = Mapping[str, Any]
 Router = Callable[..., Any]
@@ -93,7 +93,7 @@ class Routing:
         """The queue of a name; created where ``task_create_missing_queues`` allows it."""
         found = self.queues.get(name) or self._aliases.get(name)
         if found is None:
-            if not self._creates_missing:
+            if not self._creates_missing and not is_own_queue(name):
                 raise QueueNotFound(
                     f"queue {name!r} is not in task_queues ({', '.join(self.queues)}), and"
                     " task_create_missing_queues is off"

@@ -21,6 +21,7 @@ from umbel.model.errors import (
     MaxRetriesExceededError,
     Retry,
 )
+from umbel.model.queues import is_own_queue
 from umbel.model.request import Request
 from umbel.results.tuples import result_from_tuple
 
@@ -120,7 +121,10 @@ def _place_of(request: Request) -> dict[str, Any]:
     if priority is not None:
         place["priority"] = priority
     key = delivery.get("routing_key")
-    if delivery.get("exchange"):
+    if request._came_by is not None and is_own_queue(request._came_by):
+        # Each worker tries its copy again by itself, else every retry would reach every worker.
+        place["queue"] = request._came_by
+    elif delivery.get("exchange"):
         place |= {"exchange": delivery["exchange"], "routing_key": key}
     elif key:
         place["queue"] = key

@@ -18,11 +18,11 @@ from umbel.cli.invocation import Invocation
 from umbel.cli.options import SectionCommand, names
 from umbel.model.clock import monotonic_s
 from umbel.model.join import JOIN_TASK
+from umbel.model.queues import is_own_queue
 from umbel.ports.broker import Broker, SweepPolicy
 from umbel.ports.graveyard import Wanted
 from umbel.ports.handover import HandedOver, Handover
 from umbel.worker import verdicts
-from umbel.worker.broadcasts import is_own_queue
 
 _MOST_DEAD = 100_000
 

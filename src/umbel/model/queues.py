@@ -144,3 +144,17 @@ class Broadcast(Queue):
             auto_delete=auto_delete,
             **options,
         )
+
+
+# A worker keeps its copies of broadcasts in a queue of its own.
+_OWN = "umbel.broadcast."
+
+
+def own_queue(name: str) -> str:
+    """The queue of a node, or of one run of a worker, that its copies of broadcasts are kept in."""
+    return f"{_OWN}{name}"
+
+
+def is_own_queue(queue: str) -> bool:
+    """Whether a queue is one of these."""
+    return queue.startswith(_OWN)

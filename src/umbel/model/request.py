@@ -59,6 +59,7 @@ class Request:
     logfile: Any = None
     loglevel: Any = None
     taskset: str | None = None
+    _came_by: str | None = None  # the queue; delivery_info says what the sender has said
     _children: list[Any] | None = None
     _protected: int = 0
     # How the attempt ended, and where: for what others have wrapped around it, and for headers that

@@ -21,9 +21,10 @@ from umbel.app.app import App
 from umbel.app.routing import Binding
 from umbel.model.clock import monotonic_s, unix_s
 from umbel.model.ids import hostname
+from umbel.model.queues import own_queue
 from umbel.ports.broker import Broker, SweepPolicy
 from umbel.worker import verdicts
-from umbel.worker.broadcasts import Broadcasts, own_queue
+from umbel.worker.broadcasts import Broadcasts
 from umbel.worker.child import Child, serve
 from umbel.worker.options import ChildOptions
 from umbel.worker.slots import LocalSlot

@@ -29,18 +29,7 @@ from umbel.ports.bus import Listener, Notice
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "umbel.broadcast."
 _PAUSE_S = 1.0
-
-
-def own_queue(name: str) -> str:
-    """The queue of a node, or of one run of a worker, that its copies are kept in."""
-    return f"{_PREFIX}{name}"
-
-
-def is_own_queue(queue: str) -> bool:
-    """Whether a queue is one of these."""
-    return queue.startswith(_PREFIX)
 
 
 class _Ear:

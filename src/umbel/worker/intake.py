@@ -122,7 +122,9 @@ class Intake:
             cause = f"it can't be read: {type(error).__name__}: {error}"
             logger.exception("Received a message that is a dead letter now: %s", cause)
             return Unreadable(lease, cause)
-        request.__dict__["hostname"] = self._hostname
+        known = request.__dict__
+        known["hostname"] = self._hostname
+        known["_came_by"] = lease.queue
         if lease.redelivered:
             self._mark_redelivered(request)
         if lease.verdict is not None:

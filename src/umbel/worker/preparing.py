@@ -21,8 +21,9 @@ from umbel.app.unheeded import unheeded
 from umbel.engines import opening
 from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
+from umbel.model.queues import is_own_queue, own_queue
 from umbel.wire import json_forms, serializers
-from umbel.worker import banner, broadcasts
+from umbel.worker import banner
 from umbel.worker.app_panel import AppPanel
 from umbel.worker.briefing import Briefing, ControlSettings, EventSettings, LogSettings
 from umbel.worker.nodes import expand_for
@@ -151,7 +152,7 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
     fanouts = app.routing.fanouts(names)
     queues = app.routing.stored_queues(names)
     if fanouts:
-        queues.append(broadcasts.own_queue(node))
+        queues.append(own_queue(node))
     return Briefing(
         pool=pool,
         children=autoscale[1] if autoscale else width if pool == "prefork" else 1,
@@ -292,7 +293,7 @@ def _show(app: Any, node: str, briefing: Briefing) -> None:
     level = briefing.log.level
     names = (name for name in app.tasks if level <= logging.DEBUG or not _is_builtin(name))
     result_url = briefing.result_url
-    consumed = [name for name in briefing.queues if not broadcasts.is_own_queue(name)]
+    consumed = [name for name in briefing.queues if not is_own_queue(name)]
     consumed += [queue for _, queue, _ in briefing.fanouts if queue not in consumed]
     facts = banner.Facts(
         node=node,

@@ -33,6 +33,7 @@ from umbel.model.outcome import (
     Revoked,
     Succeeded,
 )
+from umbel.model.queues import is_own_queue
 from umbel.model.record import Document, Record
 from umbel.model.request import Request
 from umbel.model.settlement import Fate, Settlement
@@ -392,7 +393,9 @@ class Settler:
         The members of a join differ in this only by who came last, so it is composed once for all
         of them that come in a row: 55 of 75 us of a chord's member without it.
         """
-        queue = (request.delivery_info or {}).get("routing_key") or None
+        queue = request._came_by or (request.delivery_info or {}).get("routing_key") or None
+        if queue is not None and is_own_queue(queue):
+            queue = None  # another worker may have to take it over
         if self._claim_of != (part.group_id, queue):
             call = Call(
                 task=JOIN_TASK,

@@ -29,6 +29,7 @@ from typing import Any
 from umbel.events.emitter import Emitter
 from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
+from umbel.model.queues import own_queue
 from umbel.ports.broker import Broker, SweepPolicy
 from umbel.ports.engine import EngineOptions, Pair
 from umbel.worker import briefing as briefings
@@ -37,7 +38,7 @@ from umbel.worker.alarms import Alarms
 from umbel.worker.announcing import Announcer
 from umbel.worker.autoscale import Autoscaler, keepalive_s
 from umbel.worker.briefing import Briefing
-from umbel.worker.broadcasts import Broadcasts, own_queue
+from umbel.worker.broadcasts import Broadcasts
 from umbel.worker.desk import Desk
 from umbel.worker.health import Health, Picture
 from umbel.worker.nursery import Nursery
