@@ -49,6 +49,7 @@ class Routing:
         self.default_exchange_type: str = conf.task_default_exchange_type or "direct"
         self.default_routing_key: str = conf.task_default_routing_key or self.default_queue
         self._creates_missing = bool(conf.task_create_missing_queues)
+        self._missing_exchange_type = conf.task_create_missing_queue_exchange_type or "direct"
         self.queues: dict[str, Queue] = self._declared(conf.task_queues)
         self._aliases = {queue.alias: queue for queue in self.queues.values() if queue.alias}
         # What the app declares; queues that calls create on the way are not consumed by default.
@@ -85,9 +86,10 @@ class Routing:
 
     def _queue(self, name: str) -> Queue:
         # A queue that is created because somebody names it has an exchange of its own.
-        exchange = self.default_exchange if name == self.default_queue else name
-        key = self.default_routing_key if name == self.default_queue else name
-        return Queue(name, Exchange(exchange, self.default_exchange_type), key)
+        if name != self.default_queue:
+            return Queue(name, Exchange(name, self._missing_exchange_type), name)
+        exchange = Exchange(self.default_exchange, self.default_exchange_type)
+        return Queue(name, exchange, self.default_routing_key)
 
     def queue(self, name: str) -> Queue:
         """The queue of a name; created where ``task_create_missing_queues`` allows it."""
@@ -176,6 +178,9 @@ class Routing:
         if kind == "direct":
             if exchange and key:
                 name = exchange.name if isinstance(exchange, Exchange) else exchange
+                # As in Celery the exchange decides; where it leads nowhere, at least the queue.
+                if any(_reaches(known, name, key) for known in self.queues.values()):
+                    return self._through(exchange, self._kind(exchange, options), key)
                 return Destination(declared.name, name, key)
             return Destination(declared.name, "", declared.name)
         return self._through(
@@ -304,18 +309,25 @@ def _routers(routes: Any) -> Iterator[Router]:
         return
     if not isinstance(routes, list | tuple):
         routes = [routes]
-    elif routes and all(isinstance(rule, tuple | list) and len(rule) == 2 for rule in routes):
+    elif routes and all(_is_rule(rule) for rule in routes):
         yield _MapRoute(routes)
         return
     for route in routes:
         yield _router(route)
 
 
+def _is_rule(value: Any) -> bool:
+    # A list of two rules has two members as well.
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str | re.Pattern) and not isinstance(value[1], tuple | list)
+
+
 def _router(route: Any) -> Router:
     if isinstance(route, Mapping):
         return _MapRoute(route.items())
     if isinstance(route, list | tuple):
-        return _MapRoute(route if isinstance(route[0], list | tuple) else [tuple(route)])
+        return _MapRoute([tuple(route)] if _is_rule(route) else route)
     if isinstance(route, str):
         module, _, name = route.replace(":", ".").rpartition(".")
         route = getattr(importlib.import_module(module), name)

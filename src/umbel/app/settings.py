@@ -71,7 +71,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("task_always_eager", False),
     ("task_annotations", None),
     ("task_compression", None),
-    ("task_create_missing_queue_exchange_type", None, LATER, "comes with amqp://"),
+    ("task_create_missing_queue_exchange_type", None),
     ("task_create_missing_queue_type", "classic", LATER, "comes with amqp://"),
     ("task_create_missing_queues", True),
     ("task_default_delivery_mode", 2, ACCEPTED, "messages are always stored"),
