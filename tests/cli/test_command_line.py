@@ -55,7 +55,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[WorkerOptions]:
         options.append(given)
         return 3
 
-    monkeypatch.setattr("umbel.worker.supervisor.run", run)
+    monkeypatch.setattr("umbel.worker.program.run", run)
     return options
 
 
@@ -203,7 +203,6 @@ def test_commands_that_are_not_built_are_refused_by_name(umbel: Umbel, command: 
     [
         ("-D", "-D/--detach"),
         ("-B", "-B/--beat"),
-        ("--statedb f", "-S/--statedb"),
         ("--uid nobody", "--uid"),
         ("-P gevent", "the gevent pool"),
         ("-P eventlet", "the eventlet pool"),

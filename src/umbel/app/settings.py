@@ -206,7 +206,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("worker_redirect_stdouts_level", "WARNING"),
     ("worker_send_task_events", False),
     ("worker_soft_shutdown_timeout", 0.0),
-    ("worker_state_db", None, LATER),
+    ("worker_state_db", None, ACCEPTED, "revocations are kept at the broker"),
     ("worker_sweep_interval", 1.0, WORKS, "umbel's own: seconds between looks for lost workers"),
     ("worker_task_log_datefmt", None),
     ("worker_task_log_format", TASK_FORMAT),

@@ -59,6 +59,18 @@ def bounds(value: str) -> tuple[int, int]:
     return numbers[0], numbers[1] if len(numbers) == 2 else 0
 
 
+def start_method(value: str) -> str:
+    """How children are started: forked. ``spawn`` is refused by name."""
+    if value == "spawn":
+        raise NotBuiltYet(
+            "--pool-start-method spawn is not built: children are forked, and before any thread "
+            "exists; open what does not survive a fork in worker_process_init"
+        )
+    if value != "fork":
+        raise click.BadParameter(f"{value!r}: wanted fork")
+    return value
+
+
 def usable_cpus(quota_file: str = "/sys/fs/cgroup/cpu.max") -> int:
     """How many CPUs this process may use: its affinity, bounded by its container's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -219,13 +231,27 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
 @click.option(
     "-O", "--optimization", type=click.Choice(["default", "fair"]), hidden=True, expose_value=False
 )
+@_option(
+    "--reload",
+    section="Features",
+    is_flag=True,
+    help="Replace the children when a file of the app changes (while you develop).",
+)
+@click.option(
+    # Threads exist in no process that forks, which is what "spawn" is for.
+    "--pool-start-method",
+    type=start_method,
+    hidden=True,
+    expose_value=False,
+)
+# What is kept there, revocations, is kept at the broker.
+@click.option("-S", "--statedb", hidden=True, expose_value=False)
 @click.option("--disable-prefetch", is_flag=True, hidden=True)
 @_refused("-D", "--detach", is_flag=True, instead=_SERVICE)
 @_refused("--uid", instead=_SERVICE)
 @_refused("--gid", instead=_SERVICE)
 @_refused("--umask", instead=_SERVICE)
 @_refused("--executable", instead=_SERVICE)
-@_refused("-S", "--statedb", instead="revocations are kept at the broker; leave it.")
 @_option(
     "--autoscale",
     section="Pool",
@@ -233,7 +259,6 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
     metavar="MAX,MIN",
     help="Add and remove child processes as work comes and goes.",
 )
-@_refused("--pool-start-method", instead="children are forked before any thread exists; leave it.")
 @_refused("-B", "--beat", is_flag=True, instead=_BEAT)
 @_refused("-s", "--schedule-filename", "--schedule", instead=_BEAT)
 @_refused("--scheduler", instead=_BEAT)
@@ -259,6 +284,6 @@ def worker(invocation: Invocation, /, **given: Any) -> None:
         no_color=invocation.no_color,
         **given,
     )
-    from umbel.worker.supervisor import run
+    from umbel.worker.program import run
 
     raise SystemExit(run(options))

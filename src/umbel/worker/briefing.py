@@ -74,6 +74,8 @@ class Briefing(NamedTuple):
     soft_time_limit: float | None = None
     prefetch_multiplier: int | None = None
     autoscale: tuple[int, int] | None = None  # most and least children
+    # Of the user's own modules, with their last change (ns); only where they are watched.
+    files: tuple[tuple[str, int], ...] = ()
     # worker_proc_alive_timeout, if set: how long a child's process may take to start.
     start_limit_s: float | None = None
     # worker_cancel_long_running_tasks_on_connection_loss
@@ -99,6 +101,7 @@ def from_dict(plain: Mapping[str, Any]) -> Briefing:
         **{
             **plain,
             "queues": tuple(plain["queues"]),
+            "files": tuple((path, changed_ns) for path, changed_ns in plain["files"]),
             "autoscale": tuple(plain["autoscale"]) if plain["autoscale"] else None,
             "bindings": tuple(tuple(binding) for binding in plain["bindings"]),
             "fanouts": tuple(tuple(fanout) for fanout in plain["fanouts"]),

@@ -39,7 +39,7 @@ from umbel.model.request import running
 from umbel.model.settlement import Settlement
 from umbel.wire import serializers
 from umbel.wire.event_notices import Speaker
-from umbel.worker import points, report
+from umbel.worker import points, report, titles
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.interrupting import Interrupter
@@ -371,6 +371,7 @@ class Child:
 def run(app: App, options: ChildOptions, slot: Slot) -> int:
     """The life of a child process; gives its exit code."""
     logs.set_process_name(_process_name(options))
+    titles.set_title(options.hostname, _title(options))
     child = Child(app, options, slot)
     _install_signals(child)
     signals.worker_process_init.send(sender=None)
@@ -391,6 +392,10 @@ def serve(child: Child) -> int:
     from umbel.worker.inline import Inline
 
     return Inline(child).serve()
+
+
+def _title(options: ChildOptions) -> str:
+    return _process_name(options) if options.pool == "prefork" else f"{options.pool} worker"
 
 
 def _process_name(options: ChildOptions) -> str:

@@ -122,13 +122,18 @@ class Nursery:
         question = {"do": "ask", "number": number, "method": method, "arguments": dict(arguments)}
         return self.is_ready and self._say(question)
 
+    def hasten(self) -> None:
+        """Start the next one without a pause: the app has changed."""
+        self.start_at_s = 0.0
+        self._pause_s = 0.0
+
     def died(self) -> None:
         """The process is gone."""
         self._hang_up()
         self.pid = 0
         self.is_ready = False
         self.start_at_s = monotonic_s() + self._pause_s
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._pause_s = min(max(self._pause_s * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
     def kill(self) -> None:
         """End it at once; its death is noticed as any other."""

@@ -41,6 +41,7 @@ class WorkerOptions(NamedTuple):
     without_heartbeat: bool = False
     heartbeat_interval: float | None = None  # seconds between heartbeat events
     no_color: bool | None = None
+    reload: bool = False
 
 
 class ChildOptions(NamedTuple):

@@ -23,7 +23,7 @@ from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.model.queues import is_own_queue, own_queue
 from umbel.wire import json_forms, serializers
-from umbel.worker import banner
+from umbel.worker import banner, reloading
 from umbel.worker.app_panel import AppPanel
 from umbel.worker.briefing import Briefing, ControlSettings, EventSettings, LogSettings
 from umbel.worker.nodes import expand_for
@@ -176,6 +176,7 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         soft_time_limit=_either(options.soft_time_limit, conf.task_soft_time_limit),
         prefetch_multiplier=_prefetch_multiplier(options, conf),
         autoscale=autoscale,
+        files=reloading.own_files() if options.reload else (),
         start_limit_s=_start_limit_s(conf),
         is_ending_what_is_lost=bool(conf.worker_cancel_long_running_tasks_on_connection_loss),
         events=_event_settings(options, conf),

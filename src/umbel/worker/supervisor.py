@@ -19,7 +19,6 @@ import logging
 import os
 import select
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
@@ -31,7 +30,7 @@ from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
 from umbel.model.queues import own_queue
 from umbel.ports.broker import Broker, SweepPolicy
-from umbel.ports.engine import EngineOptions, Pair
+from umbel.ports.engine import Pair
 from umbel.worker import briefing as briefings
 from umbel.worker import losses, nodes, parentage, verdicts
 from umbel.worker.alarms import Alarms
@@ -42,12 +41,11 @@ from umbel.worker.broadcasts import Broadcasts
 from umbel.worker.desk import Desk
 from umbel.worker.health import Health, Picture
 from umbel.worker.nursery import Nursery
-from umbel.worker.options import WorkerOptions
 from umbel.worker.orders import Orders
-from umbel.worker.pidfile import PidFile
-from umbel.worker.rearing import Prepare, Prepared
+from umbel.worker.rearing import Prepare
+from umbel.worker.reloading import Reloader
 from umbel.worker.remote import Remote
-from umbel.worker.saying import UNTIL_THE_APP_IS_KNOWN, forget_logs, say, set_up_logs
+from umbel.worker.saying import forget_logs, say, set_up_logs
 from umbel.worker.slots import Board
 from umbel.worker.staff import Staff
 from umbel.worker.upkeep import Upkeep
@@ -96,6 +94,7 @@ class Supervisor:
         *,
         remaps_term: bool = False,
         health: Health | None = None,
+        is_reloading: bool = False,
     ) -> None:
         self.node = node
         self.worker = nodes.worker_id(node)
@@ -115,6 +114,8 @@ class Supervisor:
         self._health = health
         if health is not None:
             health.begin(self._picture, self._poll)
+        # --reload: who watches the app's files.
+        self._reloader = Reloader(self._poll, self._reload) if is_reloading else None
         self._is_adopting = parentage.become_subreaper()
         self._nursery = Nursery(
             self._board,
@@ -167,21 +168,16 @@ class Supervisor:
             self._is_restarting = True
             self._nursery.kill()
 
+    def _reload(self) -> None:
+        self._nursery.hasten()
+        self.restart_pool()
+
     def order(self, **changes: Any) -> Orders:
         """Change fields of the children's orders; gives what stands. Raises ``ValueError``."""
         orders = self._board.orders.change(**changes)
         if self._staff is not None:
             self._staff.announce_orders()
         return orders
-
-    def autoscale(self, most: int | None = None, least: int | None = None) -> tuple[int, int]:
-        """Change the bounds of the autoscaler; gives what holds.
-
-        Raises ``ValueError`` where the worker was started without one, or the bounds cross.
-        """
-        if self._autoscaler is None:
-            raise ValueError("Autoscale not enabled")
-        return self._autoscaler.set_bounds(most, least)
 
     def run(self) -> int:
         """Live; gives the exit code."""
@@ -220,6 +216,8 @@ class Supervisor:
         if self._broadcasts is not None and self._broadcasts.is_readable(fd):
             return True
         if self._remote is not None and self._remote.is_readable(fd):
+            return True
+        if self._reloader is not None and self._reloader.is_readable(fd):
             return True
         return self._health is not None and self._health.is_readable(fd)
 
@@ -325,6 +323,8 @@ class Supervisor:
                     self._staff.seats.not_born(said["number"], said["generation"])
                 case "changed":
                     self._notice(said["pid"], said["status"])
+            if said["is"] == "ready" and self._reloader is not None:
+                self._reloader.watch(said["briefing"]["files"])
 
     def _heed_stop(self, wish: str) -> None:
         """A user's command may raise what ends a worker."""
@@ -555,8 +555,9 @@ class Supervisor:
         forget_logs()
         self._alarms.forget_in_fork()
         os.close(self._poke_read)
-        if self._health is not None:
-            self._health.close_in_fork()
+        for guest in (self._health, self._reloader):
+            if guest is not None:
+                guest.close_in_fork()
         if self._broadcasts is not None:
             self._broadcasts.close_in_fork()
         if self._staff is not None:
@@ -566,6 +567,8 @@ class Supervisor:
 
     def _close(self) -> None:
         self._nursery.kill()
+        if self._reloader is not None:
+            self._reloader.close()
         if self._broadcasts is not None:
             self._broadcasts.stop()
         if self._staff is not None:
@@ -585,64 +588,3 @@ class Supervisor:
 
 def _ns(at_s: float | None) -> int | None:
     return None if at_s is None else int(at_s * 1e9)
-
-
-def run(options: WorkerOptions) -> int:
-    """Be a worker; gives the exit code. Called before any app is imported."""
-    if options.workdir:
-        os.chdir(options.workdir)
-    node = nodes.node_name(options.hostname)
-    set_up_logs(UNTIL_THE_APP_IS_KNOWN)
-
-    def prepare(is_again: bool) -> Prepared:
-        # In the nursery only: this process must stay small.
-        from umbel.worker.preparing import prepare
-
-        return prepare(options, node, is_again=is_again)
-
-    health = None
-    if options.health_file or options.health_http:
-        path = nodes.expand_for(options.health_file, node) if options.health_file else None
-        health = Health(path, options.health_http)
-    pidfile = PidFile(nodes.expand_for(options.pidfile, node)) if options.pidfile else None
-    if pidfile is not None:
-        pidfile.acquire()
-    try:
-        supervisor = Supervisor(
-            node,
-            prepare,
-            _open_pair,
-            remaps_term=os.environ.get("REMAP_SIGTERM") == "SIGQUIT",
-            health=health,
-        )
-        code = supervisor.run()
-    finally:
-        if health is not None:
-            health.close()
-        if pidfile is not None:
-            pidfile.release()
-    if supervisor.wants_restart and sys.orig_argv:
-        say(f"Restarting worker ({' '.join(sys.orig_argv)})")
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    return code
-
-
-def _open_pair(briefing: Briefing) -> Pair:
-    from umbel.engines.opening import open_pair
-
-    # While the broker hangs, this process hears nothing else: so it asks with less patience than
-    # children do, and asks again.
-    patience_s = max(briefing.beat_s, 1.0)
-
-    def impatient(options: EngineOptions) -> EngineOptions:
-        return options._replace(
-            connect_timeout_s=min(options.connect_timeout_s, patience_s),
-            reply_timeout_s=min(options.reply_timeout_s, patience_s),
-        )
-
-    return open_pair(
-        briefing.broker_url,
-        briefing.result_url,
-        impatient(briefing.broker_options),
-        impatient(briefing.result_options),
-    )
