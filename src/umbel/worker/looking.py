@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from umbel.model.clock import monotonic_ns, unix_s
+from umbel.model.clock import monotonic_ns, parse_iso8601, unix_s
 from umbel.model.errors import UmbelError
 from umbel.model.join import JOIN_TASK
 from umbel.ports.broker import Held
@@ -153,6 +153,13 @@ def _waiting(desk: Desk, limit: int) -> Iterator[tuple[float, Envelope]]:
             opened = _opened(raw)
             if opened is not None and opened.headers.get("task") != JOIN_TASK:
                 yield at, opened
+        # Celery's clients send what has an eta to the queue at once; the next child that is free
+        # puts it aside.
+        now = unix_s()
+        for raw in desk.broker.peek(queue, limit):
+            opened = _opened(raw)
+            if opened is not None and (at := _eta_s(opened)) > now:
+                yield at, opened
 
 
 def _opened(raw: bytes) -> Envelope | None:
@@ -161,6 +168,18 @@ def _opened(raw: bytes) -> Envelope | None:
     except UmbelError:
         # A dead letter soon; nothing can be said of it here.
         return None
+
+
+def _eta_s(opened: Envelope) -> float:
+    """When it is due (unix seconds); 0.0 where it says nothing that can be read."""
+    written = opened.headers.get("eta")
+    if not isinstance(written, str):
+        return 0.0
+    try:
+        eta = parse_iso8601(written)
+    except ValueError:
+        return 0.0
+    return (eta if eta.tzinfo is not None else eta.replace(tzinfo=UTC)).timestamp()
 
 
 def _eta(opened: Envelope, at: float) -> str:
