@@ -126,7 +126,7 @@ def test_a_replaced_publish_is_called_for_each_message(app, monkeypatch):
     add = app.tasks["add"]
 
     with running_worker(app):
-        assert group([add.s(i, i) for i in range(3)]).apply_async().get(timeout=10) == [0, 2, 4]
+        assert group(add.s(i, i) for i in range(3)).apply_async().get(timeout=10) == [0, 2, 4]
         assert add.delay(5, 5).get(timeout=10) == 10
 
     assert seen == [("add", "celery", [i, i]) for i in (0, 1, 2, 5)]

@@ -155,3 +155,18 @@ def test_an_entry_that_is_added_before_the_settings_are_read_waits_for_them():
     assert not app.configured
     assert set(app.conf.beat_schedule) == {"mine", key}
     assert app.conf.beat_schedule[key]["kwargs"] == {"a": 2}
+
+
+def test_a_schedule_may_have_a_zone_of_its_own():
+    # As django-celery-beat's crontab does.
+    class Zoned(schedules.crontab):
+        def __init__(self, *fields, tz=None, **more):
+            self.tz = tz
+            super().__init__(*fields, **more)
+
+    app = umbel.Celery("zones", set_as_current=False)
+    seven = Zoned(0, 7, tz=ZoneInfo("Asia/Tokyo"), app=app, nowfun=lambda: NOW)
+
+    assert seven.remaining_estimate(datetime(2026, 2, 28, 22, 1)) == timedelta(
+        hours=9, minutes=59, seconds=30
+    )

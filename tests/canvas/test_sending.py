@@ -297,3 +297,14 @@ def test_results_are_of_the_kind_that_celery_gives(app, t):
     assert type(result) is AsyncResult
     assert type(result.parent) is GroupResult
     assert isinstance(t.add.s(1, 1), Signature)
+
+
+def test_a_canvas_of_a_generator_belongs_to_the_app_of_its_members():
+    from umbel import Celery
+
+    mine = Celery("mine", broker="memory://of-a-generator", set_as_current=False)
+    add = mine.task(lambda x: x, name="add")
+
+    assert group(add.s(i) for i in range(3)).app is mine
+    assert chord((add.s(i) for i in range(3)), add.s()).app is mine
+    assert group(iter(())).app is not mine

@@ -27,6 +27,8 @@ class schedstate(NamedTuple):  # noqa: N801 - Celery's name
 class BaseSchedule:
     """What schedules of users' own derive from: override ``remaining_estimate`` and ``is_due``."""
 
+    _tz: tzinfo | None = None
+
     def __init__(self, nowfun: Clock | None = None, app: Any = None) -> None:
         self.nowfun = nowfun
         self._app = app
@@ -61,9 +63,13 @@ class BaseSchedule:
 
     @property
     def tz(self) -> tzinfo:
-        """The app's zone."""
-        zone: tzinfo = self.app.timezone
+        """The zone of the wall clock: the app's, unless a subclass has set its own."""
+        zone: tzinfo = self._tz or self.app.timezone
         return zone
+
+    @tz.setter
+    def tz(self, zone: tzinfo) -> None:
+        self._tz = zone
 
     @property
     def utc_enabled(self) -> bool:

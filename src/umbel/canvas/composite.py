@@ -45,8 +45,9 @@ class Composite(Signature[R_co]):
 
     def _first_app(self, tasks: Any) -> Any:
         """Its app, else that of its first member, else the current one."""
-        if self._app is None and isinstance(tasks, list | tuple) and tasks:
-            self._app = getattr(tasks[0], "_app", None)
+        if self._app is None and isinstance(tasks, list | tuple | Stream):
+            # Of a stream this reads the first one only, and keeps it.
+            self._app = getattr(next(iter(tasks), None), "_app", None)
         return Signature.app.fget(self)  # type: ignore[attr-defined]  # a property's getter
 
 
