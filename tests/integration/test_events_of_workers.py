@@ -221,6 +221,32 @@ def test_a_death_is_told_of(start_worker, urls, tasks, watch):
     assert "TimeLimitExceeded" in watch.of(limited.id)[-1]["exception"]
 
 
+def test_events_of_tasks_are_switched_while_a_worker_runs(start_worker, urls, tasks, watch):
+    start_worker("eventful_tasks", "-c", "1", env=urls)
+    control = tasks.app.control
+
+    control.enable_events(reply=True)
+    told = tasks.add.delay(1, 1)
+    watch.wait_for_kinds(told.id, "task-sent", "task-received", "task-started", "task-succeeded")
+    control.disable_events(reply=True)
+    untold = tasks.add.delay(2, 2)
+    assert untold.get(timeout=20) == 4
+    control.enable_events(reply=True)
+    again = tasks.add.delay(3, 3)
+
+    watch.wait_for_kinds(again.id, "task-sent", "task-received", "task-started", "task-succeeded")
+    assert watch.kinds(untold.id) == ["task-sent"]
+
+
+def test_a_monitor_that_starts_later_knows_the_workers_at_once(start_worker, urls, tasks):
+    start_worker("eventful_tasks", "--heartbeat-interval", "60", env=urls)
+
+    watch = Watched(tasks.app)
+
+    watch.wait_for(lambda watch: list(watch.state.alive_workers()))
+    watch.close()
+
+
 def test_the_signal_of_a_heartbeat_reaches_the_app(start_worker, urls, tmp_path):
     (tmp_path / "beaten.py").write_text(
         "from eventful_tasks import app\n"

@@ -30,6 +30,7 @@ COMMANDS = {
     "inspect": ("umbel.cli.control", "inspect", "Ask workers: active, ping, stats, ..."),
     "control": ("umbel.cli.control", "control", "Tell workers: pool_grow, shutdown, ..."),
     "drain": ("umbel.cli.drain", "drain", "Before going back to Celery: put everything back."),
+    "events": ("umbel.cli.events", "events", "Watch workers and tasks."),
     "report": ("umbel.cli.ask", "report", "Print what a bug report should say."),
 }
 

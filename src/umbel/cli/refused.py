@@ -17,7 +17,6 @@ INSTEAD = {
     " that the app names.",
     "beat": "let cron or a systemd timer run `umbel -A APP call TASK`, or let Celery's own beat"
     " send to the same Redis: its messages are understood.",
-    "events": "the worker's log has a line for each task's start and end.",
     "graph": "there is nothing in its place.",
     "logtool": "the log lines have Celery's forms, so that Celery's own logtool reads them.",
     "migrate": "umbel and Celery may share one Redis, so that no message needs to move.",

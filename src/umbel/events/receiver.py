@@ -18,7 +18,7 @@ from typing import Any
 from umbel.events.emitter import utcoffset
 from umbel.model import ids
 from umbel.model.clock import monotonic_s, unix_s
-from umbel.model.errors import NotBuiltYet, OperationalError, UmbelError
+from umbel.model.errors import OperationalError, UmbelError
 from umbel.ports.bus import Listener, Notice
 from umbel.wire import event_notices, serializers
 
@@ -126,7 +126,7 @@ class EventReceiver:
         """Ask all workers for a heartbeat."""
         try:
             self.app.control.heartbeat()
-        except (NotBuiltYet, OperationalError) as error:
+        except OperationalError as error:
             logger.debug("workers are not asked for a heartbeat: %s", error)
 
     def _patience(self, quiet_since_s: float, timeout: float | None) -> float:
