@@ -72,3 +72,15 @@ def test_the_settings_page_is_what_the_table_says() -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "settings_page.py"))["page"]
 
     assert page() == (ROOT / "docs" / "settings.md").read_text(), "run `make docs`"
+
+
+def test_the_tests_that_guarantees_names_are_there() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`", page)
+
+    missing = [
+        name for name in named if not ((ROOT / "tests" / name).exists() or (ROOT / name).exists())
+    ]
+
+    assert len(named) > 20
+    assert missing == []

@@ -18,6 +18,7 @@ from umbel.engines.memory.broker import MemoryBroker
 from umbel.engines.memory.house import House
 from umbel.engines.placing import Steps
 from umbel.model.errors import LeaseLost
+from umbel.model.history import MOST_BYTES, deaths
 from umbel.model.join import JOIN_TASK, JoinClosing, JoinOpening, JoinPart
 from umbel.model.lease import Loss
 from umbel.model.message import Message
@@ -44,6 +45,8 @@ class Line:
         self.holder = None  # (consumer, token)
         self.deaths = 0  # of its process alone
         self.losses = 0  # with a whole worker
+        self.tries = 0  # deaths after it was judged
+        self.told = 0  # lines of its history
         self.begun = False
         self.verdict = None
 
@@ -173,7 +176,11 @@ class History:
         self.broker.recover(consumer, [Loss(t, verdict, counted) for t in ran], POLICY)
         for token in ran:
             line = self.line_of(consumer, token)
-            line.deaths += counted
+            line.told += bool(counted or line.verdict or verdict or line.begun)
+            if line.verdict:
+                line.tries += counted
+            else:
+                line.deaths += counted
             if verdict:
                 line.judge(verdict)
             elif line.begun:
@@ -214,6 +221,8 @@ class History:
 
     def lose(self, line):
         line.losses += 1
+        line.told += 1
+        line.tries += line.verdict is not None
         line.place = FREE
         if line.begun:
             line.judge(BEGUN)
@@ -342,6 +351,9 @@ class History:
         assert lease.queue == line.message.queue
         assert lease.verdict == line.verdict, f"verdict {lease.verdict}, wanted {line.verdict}"
         assert not line.begun or line.verdict, "what had begun begins again"
+        assert lease.tries == line.tries
+        is_cut = len(lease.history) > MOST_BYTES - 100
+        assert len(deaths(lease.history)) == line.told or is_cut, "deaths that are not told"
         if lease.verdict is None:
             assert lease.deliveries == line.deaths + max(line.losses - 1, 0)
             assert line.deaths + line.losses <= MOST

@@ -86,3 +86,22 @@ def test_sigterm_claims_nothing_more_and_hands_back_what_has_not_begun(bench_wit
     bench.start_worker()
     assert [one.get(timeout=15) for one in waiting] == list(range(10))
     assert max(bench.trace.begun().values()) == 1
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("system", ["redis+redis", "sqlite+redis"])
+def test_what_could_not_be_settled_before_the_end_runs_again_as_a_repetition(system, bench_of):
+    bench = bench_of(system)
+    worker = bench.start_worker(concurrency=1)
+    bench.tasks.work.delay("before", 0, 1).get(timeout=10)
+    result = bench.tasks.work.delay("unsettled", 0.5, "value")
+    begun_again(bench, "unsettled", 1)
+    bench.results.kill()
+    until(lambda: bench.trace.ended()["unsettled"])
+
+    worker.stop(signal.SIGTERM, 30)
+    bench.results.start()
+    bench.start_worker()
+
+    assert result.get(timeout=20) == "value"
+    assert [run.is_repeated for run in begun_again(bench, "unsettled", 2)] == [False, True]

@@ -96,8 +96,9 @@ def test_a_verdict_that_kills_who_carries_it_out_ends(bench):
     assert not any(bench.depth())
 
 
-def test_an_error_callback_that_kills_ends_as_the_task_that_it_belongs_to(bench):
-    worker = bench.start_worker()
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_an_error_callback_that_kills_ends_as_the_task_that_it_belongs_to(bench, pool):
+    worker = bench.start_worker("-P", pool)
     errback = bench.tasks.deadly_errback.s("bad")
 
     result = bench.tasks.fail.apply_async(("bad",), link_error=errback)
@@ -126,8 +127,9 @@ def test_a_chord_whose_error_callback_kills_ends(bench):
     assert not any(bench.depth())
 
 
-def test_arguments_that_kill_who_decodes_them_end(bench):
-    worker = bench.start_worker()
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_arguments_that_kill_who_decodes_them_end(bench, pool):
+    worker = bench.start_worker("-P", pool)
 
     result = bench.tasks.work.apply_async(("bad", 0, bench.tasks.Deadly()), serializer="pickle")
     good = [bench.tasks.work.delay(f"good-{n}", 0, n) for n in range(20)]

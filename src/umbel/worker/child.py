@@ -353,10 +353,15 @@ class Child:
             # Only a state on the way; what the task comes to is settled through all trouble.
             logger.warning("STARTED of task %s could not be stored: %s", job.request.id, error)
 
-    def close(self) -> None:
-        """Leave the broker, giving back what is held."""
+    def close(self, *, gives_back: bool = True) -> None:
+        """Leave the broker, giving back what is held.
+
+        Not where the loop ended by an error: what it held may have run, and so is given back by
+        who finds this process dead, marked as what was delivered before.
+        """
         try:
-            self.consumer.retire()
+            if gives_back:
+                self.consumer.retire()
             if self.telling is not None:
                 self.telling.flush()
         finally:
@@ -376,10 +381,13 @@ def run(app: App, options: ChildOptions, slot: Slot) -> int:
     _install_signals(child)
     signals.worker_process_init.send(sender=None)
     slot.mark_up()
+    is_in_order = False
     try:
-        return Worker(lambda: serve(child)).workloop()
+        code = Worker(lambda: serve(child)).workloop()
+        is_in_order = True
+        return code
     finally:
-        child.close()
+        child.close(gives_back=is_in_order)
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED)
 
 

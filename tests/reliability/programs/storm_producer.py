@@ -9,7 +9,10 @@ from itertools import count
 
 from storm_tasks import step, total, work
 
-from umbel import chain, chord, group
+if os.environ.get("STORM_SYSTEM") == "celery":
+    from celery import chain, chord, group
+else:
+    from umbel import chain, chord, group
 
 WIDTH = 40
 
@@ -19,7 +22,7 @@ def canvas_of(key, kind):
     if kind == "task":
         return work.si(f"{key}-0", 0, 1)
     if kind == "chain":
-        return chain(work.si(f"{key}-0", 0, 1), *[step.s(f"{key}-step") for _ in range(3)])
+        return chain(work.si(f"{key}-0", 0, 1), *[step.s(f"{key}-step-{n}") for n in "abc"])
     header = [work.si(f"{key}-{n}", 0, n) for n in range(WIDTH)]
     return group(header) if kind == "group" else chord(header, total.s(f"{key}-body"))
 

@@ -123,3 +123,17 @@ class Deadly:
 
     def __reduce__(self):
         return die_of_reading, ()
+
+
+@app.task(bind=True, acks_late=False)
+def once(self, key, seconds=0.0):
+    """Runs at most once."""
+    leave("begin", self.request, key)
+    time.sleep(seconds)
+    leave("end", self.request, key)
+
+
+@app.task
+def errback(request, error, traceback, key):
+    """An error callback, called where its task has failed."""
+    leave("errback", request, f"{key} {type(error).__name__}")
