@@ -26,6 +26,7 @@ LIMIT_S = 180
 HEADER_OF_HEADER = "Celery loses the errback of a call where the header of a header fails"
 BODY_OF_HEADER = "Celery calls the errback of the outer body for the inner body as well"
 GROUP_BODY = "Celery hands the errbacks of a group as body the member's error, elsewhere ChordError"
+STAMPED_REPLACEMENT = "Celery forgets the stamps of a task that is replaced"
 STAMPED_BODY = "Celery does not stamp the body of a chord by name"
 DIFFERENT = {
     "replaced by failing": {("header in a header",): "Celery never ends"},
@@ -37,6 +38,20 @@ DIFFERENT = {
         ("chord in a chain", "4"): STAMPED_BODY,
         ("chord of chains", "3"): STAMPED_BODY,
         ("chord of chains", "4"): STAMPED_BODY,
+        ("replaced by task", "1"): STAMPED_REPLACEMENT,
+        ("replaced by chain", "1"): STAMPED_REPLACEMENT,
+        ("replaced by chain", "2"): STAMPED_REPLACEMENT,
+        ("replaced by group", "1"): STAMPED_REPLACEMENT,
+        ("replaced by group", "2"): STAMPED_REPLACEMENT,
+        ("in a chain, replaced", "3"): STAMPED_REPLACEMENT,
+    },
+    "stamps_by_a_visitor": {
+        ("replaced by task", "1", "1"): STAMPED_REPLACEMENT,
+        ("replaced by chain", "1", "1"): STAMPED_REPLACEMENT,
+        ("replaced by chain", "1", "2"): STAMPED_REPLACEMENT,
+        ("replaced by group", "1", "1"): STAMPED_REPLACEMENT,
+        ("replaced by group", "1", "2"): STAMPED_REPLACEMENT,
+        ("in a chain, replaced", "1", "3"): STAMPED_REPLACEMENT,
     },
 }
 for kind in ("old", "new"):

@@ -187,7 +187,8 @@ class chord(Composite[R_co]):  # noqa: N801 - Celery's name
     ) -> Self:
         """Mark each member of the header, and the body."""
         own = visitor.on_chord_header_start(self, **headers) if visitor is not None else None
-        self.set(**stamps_of(own, headers, self["options"], append=append_stamps))
+        # What is said of the header is not said of the chord, whose options are the body's as well.
+        self.set(**stamps_of(None, headers, self["options"], append=append_stamps))
         for task in self._read():
             task.stamp(visitor, append_stamps, **below(headers, own))
         if visitor is not None:

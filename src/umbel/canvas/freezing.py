@@ -19,6 +19,7 @@ from umbel.canvas.shapes import (
     as_one_part,
     group_of_chunks,
     header_of,
+    keep_stamps,
     keeps_place,
     kind_of,
     listed,
@@ -53,11 +54,7 @@ def laid_over(own: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         merged = {**own, **{k: v for k, v in over.items() if k not in OWN_PLACE}}
     else:
         merged = {**own, **over}
-    if own.get("stamped_headers") and over.get("stamped_headers"):
-        names = [*own["stamped_headers"]]
-        names += [name for name in over["stamped_headers"] if name not in names]
-        merged.update({name: own[name] for name in own["stamped_headers"] if name in own})
-        merged["stamped_headers"] = names
+    keep_stamps(merged, own, over)
     return merged
 
 

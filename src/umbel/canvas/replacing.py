@@ -20,7 +20,7 @@ from umbel.model.request import Request
 def replacement(sig: SignatureDict, request: Request, *, new_id: Callable[[], str]) -> list[Item]:
     """What ``Task.replace(sig)`` sends. A group's values are gathered: the id has one value."""
     nesting = {"replaced_task_nesting": (request.replaced_task_nesting or 0) + 1}
-    over: dict[str, Any] = {**nesting, "task_id": request.id}
+    over: dict[str, Any] = {**nesting, "task_id": request.id, **_stamps(request)}
     if request.chain:
         over["chain"] = [with_options(step, nesting) for step in request.chain]
     over["group_id"] = request.group
@@ -50,10 +50,15 @@ def addition(
         "group_id": request.group,
         "group_index": request.group_index,
         "chord": request.chord,
-        **everywhere({"stamped_headers": request.stamped_headers, **(request.stamps or {})}),
+        **_stamps(request),
     }
     sends: list[Item] = []
     unroller = Unroller(new_id, request.root_id or request.id, request.id)
     nodes = [unroller.collect(as_one_part(member), (), sends, over) for member in members_of([sig])]
     results = [node for node in nodes if node is not None]
     return sends, JoinGrowth(request.group, len(results)), results
+
+
+def _stamps(request: Request) -> dict[str, Any]:
+    """What the task is stamped with, as options: what it sends instead has the same stamps."""
+    return everywhere({"stamped_headers": request.stamped_headers, **(request.stamps or {})})

@@ -200,7 +200,17 @@ def with_options(sig: SignatureDict, options: Mapping[str, Any]) -> dict[str, An
         if name in options:
             own = listed(sig["options"].get(name))
             merged[name] = own + [new for new in listed(options[name]) if new not in own]
+    keep_stamps(merged, sig["options"], options)
     return {**sig, "options": merged}
+
+
+def keep_stamps(merged: dict[str, Any], own: Mapping[str, Any], over: Mapping[str, Any]) -> None:
+    """Of options that were laid over one's own: have the stamps of both, one's own first."""
+    names = own.get("stamped_headers")
+    if names and over.get("stamped_headers"):
+        more = [name for name in over["stamped_headers"] if name not in names]
+        merged.update({name: own[name] for name in names if name in own})
+        merged["stamped_headers"] = [*names, *more]
 
 
 def with_args(sig: SignatureDict, outer: SignatureDict) -> SignatureDict:

