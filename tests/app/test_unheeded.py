@@ -51,3 +51,15 @@ def test_a_setting_that_asks_for_what_happens_anyway_is_not_named(setting: str, 
     app.conf[setting] = value
 
     assert unheeded(app) == []
+
+
+def test_options_and_steps_of_an_app_of_its_own_are_named() -> None:
+    app = Celery("shop", broker="memory://")
+
+    app.user_options["preload"].add("an option")
+    app.steps["worker"].add("a step")
+
+    assert unheeded(app) == [
+        "app.steps['worker'] (there are no bootsteps; use signals)",
+        "app.user_options['preload'] (read environment variables instead)",
+    ]

@@ -22,6 +22,12 @@ def unheeded(app: Any) -> list[str]:
         value = conf[setting.name]
         if value and value != setting.default:
             found.append(f"{setting.name} ({setting.note or 'not built yet'})")
+    for program, steps in app.steps.items():
+        if steps:
+            found.append(f"app.steps[{program!r}] (there are no bootsteps; use signals)")
+    for command, options in app.user_options.items():
+        if options:
+            found.append(f"app.user_options[{command!r}] (read environment variables instead)")
     method = conf.worker_pool_start_method
     if method not in ("fork", None):
         found.append(f"worker_pool_start_method {method!r} (children are forked)")

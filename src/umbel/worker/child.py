@@ -43,7 +43,7 @@ from umbel.worker import points, report, titles
 from umbel.worker.consumer import Consumer
 from umbel.worker.intake import Decided, Intake, Job, Joined, Parked, Unreadable, zone_of
 from umbel.worker.interrupting import Interrupter
-from umbel.worker.options import EXIT_STOPPED, ChildOptions
+from umbel.worker.options import ChildOptions
 from umbel.worker.orders import Orders
 from umbel.worker.rates import Rates
 from umbel.worker.revoked import Revoked
@@ -276,6 +276,7 @@ class Child:
             if self.telling is not None:
                 self.telling.decided(admitted)
             return self.settler.decided(admitted)
+        report.rejected(admitted.lease, None, None)
         return self.settler.unreadable(admitted)
 
     def admit_again(self, lease: Lease, lane: int = 0) -> Job | Settlement:
@@ -322,6 +323,7 @@ class Child:
         except BaseException as error:  # noqa: BLE001 - hooks and receivers are user code too
             # Else the message would end this process, and the next one, without being counted.
             outcome = Failed(error, traceback_of(error))
+            report.internal_error(job, error)
         finally:
             self.slot.end(lane)
             if job.plan.manners:
@@ -381,14 +383,14 @@ def run(app: App, options: ChildOptions, slot: Slot) -> int:
     _install_signals(child)
     signals.worker_process_init.send(sender=None)
     slot.mark_up()
-    is_in_order = False
+    code: int | None = None  # None: it did not end in order
     try:
         code = Worker(lambda: serve(child)).workloop()
-        is_in_order = True
         return code
     finally:
-        child.close(gives_back=is_in_order)
-        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=EXIT_STOPPED)
+        child.close(gives_back=code is not None)
+        exit_code = 1 if code is None else code
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=exit_code)
 
 
 def serve(child: Child) -> int:

@@ -78,6 +78,7 @@ class Decided(NamedTuple):
     cause: str
     # Its processes died of this already: no user code is called any more.
     is_quiet: bool = False
+    is_refused: bool = False  # it is no message of a task that could run
 
 
 class Unreadable(NamedTuple):
@@ -246,7 +247,8 @@ class Intake:
         if not isinstance(request.id, str):
             return Unreadable(lease, cause)
         request.hostname = self._hostname
-        return Decided(lease, request, Failed(error, f"{cause}\n", internal=True), cause)
+        failed = Failed(error, f"{cause}\n", internal=True)
+        return Decided(lease, request, failed, cause, is_refused=True)
 
 
 def _as_far_as_readable(opened: envelope.Envelope) -> Request:

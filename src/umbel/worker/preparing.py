@@ -59,6 +59,7 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
     app = _app_of(options)
     app.import_modules()
     facade = WorkerFacade(app, node, options)
+    signals.user_preload_options.send(sender="worker", app=app, options=_preload_options(app))
     signals.celeryd_init.send(
         sender=node, instance=facade, conf=app.conf, options=options._asdict()
     )
@@ -115,6 +116,13 @@ def _loaded_for_children(briefing: Briefing) -> Callable[[Any, ChildOptions, Slo
         if url:
             opening.load(url)
     return child.run
+
+
+def _preload_options(app: Any) -> dict[str, Any]:
+    # The command line is read before the app is known, so options of its own have their defaults.
+    return {
+        option.name: option.default for option in app.user_options.get("preload", ()) if option.name
+    }
 
 
 def _app_of(options: WorkerOptions) -> Any:

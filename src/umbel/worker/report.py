@@ -11,8 +11,9 @@ import logging
 from typing import assert_never
 
 from umbel.app import signals
-from umbel.app.execution import Plan, tell_failure
+from umbel.app.execution import ExceptionInfo, Plan, tell_failure, traceback_of
 from umbel.model.errors import TimeLimitExceeded
+from umbel.model.lease import Lease
 from umbel.model.outcome import (
     Failed,
     Ignored,
@@ -23,8 +24,10 @@ from umbel.model.outcome import (
     Revoked,
     Succeeded,
 )
+from umbel.model.request import Request
 from umbel.wire.preview import preview
 from umbel.worker.intake import Decided, Job
+from umbel.worker.received import ReceivedRequest, RejectedMessage
 
 received_log = logging.getLogger("celery.worker.strategy")
 ended_log = logging.getLogger("celery.app.trace")
@@ -32,6 +35,9 @@ ended_log = logging.getLogger("celery.app.trace")
 
 def received(job: Job) -> None:
     """A task was taken on."""
+    if signals.task_received.receivers:
+        told = ReceivedRequest(job.request, job.args, job.kwargs, job.plan)
+        signals.task_received.send(sender=None, request=told)
     if received_log.isEnabledFor(logging.INFO):
         request = job.request
         received_log.info(
@@ -39,6 +45,28 @@ def received(job: Job) -> None:
             request.shadow or request.task,
             request.id,
             extra={"event": "task-received", "task_id": request.id, "task_name": request.task},
+        )
+
+
+def rejected(lease: Lease, request: Request | None, error: BaseException | None) -> None:
+    """A message that is no task, or can't be read, is a dead letter."""
+    if signals.task_rejected.receivers:
+        message = RejectedMessage(lease, request)
+        signals.task_rejected.send(sender=None, message=message, exc=error)
+
+
+def internal_error(job: Job, error: BaseException) -> None:
+    """What is ours, or came with the message, failed around a task; not the task itself."""
+    if signals.task_internal_error.receivers:
+        signals.task_internal_error.send(
+            sender=job.plan.task,
+            task_id=job.request.id,
+            args=job.args,
+            kwargs=job.kwargs,
+            request=job.request,
+            exception=error,
+            traceback=error.__traceback__,
+            einfo=ExceptionInfo(error, traceback_of(error), internal=True),
         )
 
 
@@ -127,6 +155,8 @@ def decided(decision: Decided, plan: Plan | None) -> None:
             signum=outcome.signal_name,
             expired=outcome.reason == "expired",
         )
+    elif isinstance(outcome, Failed) and decision.is_refused:
+        rejected(decision.lease, request, outcome.error)
     elif isinstance(outcome, Failed) and plan is not None:
         tell_failure(plan, request, request.args, request.kwargs, outcome)
     elif isinstance(outcome, Failed):

@@ -43,7 +43,7 @@ from umbel.results.handle import AsyncResult
 from umbel.wire import records
 from umbel.wire.preview import preview
 from umbel.wire.redelivery import redelivered
-from umbel.worker import verdicts
+from umbel.worker import report, verdicts
 from umbel.worker.intake import Decided, Job, Joined, Parked, Unreadable
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Settler:
         try:
             return self._settled(job, outcome)
         except Exception as error:  # noqa: BLE001 - what follows came with the message
+            report.internal_error(job, error)
             return self._unfollowed(job.lease.token, job.request, self._is_kept(job), error)
 
     def _settled(self, job: Job, outcome: Outcome) -> Settlement:
