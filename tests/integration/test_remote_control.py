@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from umbel import Celery
 from umbel.exceptions import TaskRevokedError
 
 pytestmark = pytest.mark.slow  # real workers
@@ -286,3 +287,28 @@ def test_a_nursery_that_hangs_or_dies_keeps_nobody_from_answering(urls, commande
 def children_of(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(each) for each in file.read().split()]
+
+
+@pytest.mark.redis
+def test_a_worker_listens_again_after_an_outage(start_redis, start_worker):
+    server = start_redis("--appendonly", "yes")
+    app = Celery("commanded_tasks", broker=server.url, backend=server.url, set_as_current=False)
+    env = {"CELERY_BROKER_URL": server.url, "CELERY_RESULT_BACKEND": server.url}
+    worker = start_worker("commanded_tasks", "-c", "1", env=env)
+    assert app.control.ping(timeout=PATIENCE_S)
+
+    server.kill()
+    worker.wait_for("lost")
+    server.start()
+
+    until(lambda: app.control.ping(timeout=0.3))
+    assert only(app.control.inspect(timeout=PATIENCE_S).active()) == []
+    app.close()
+
+
+def test_a_deaf_worker_answers_nobody(urls, commanded, start_worker):
+    worker = start_worker("commanded_tasks", "-c", "1", env={**urls, "DEAF": "yes"})
+
+    assert commanded.app.control.ping(timeout=0.3) == []
+    assert commanded.add.delay(1, 1).get(timeout=PATIENCE_S) == 2
+    assert worker.process.poll() is None

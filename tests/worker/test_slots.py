@@ -231,3 +231,18 @@ def test_a_local_slot_does_the_same_without_processes():
     assert slot.running() == []
     assert slot.done == 1
     assert dues == [5.0]
+
+
+def test_what_has_ended_is_counted_by_task(seat):
+    board, child, supervisor, _ = seat
+    child.task_numbers = {"first": 1, "third": 3, "beyond": 5000}
+    other = Slot(board, 4)
+
+    for name in ("first", "third", "third", "unknown", "beyond"):
+        child.add_done(1, child.number_of(name))
+    other.add_done(1, 1)
+
+    assert supervisor.done == 5
+    assert supervisor.counts(4) == [2, 1, 0, 2]
+    assert supervisor.counts(2000)[:5] == [2, 1, 0, 2, 0]
+    assert len(supervisor.counts(2000)) == 2000

@@ -9,6 +9,7 @@ from umbel.exceptions import SoftTimeLimitExceeded
 
 app = Celery("commanded_tasks")
 app.conf.worker_pool_restarts = True
+app.conf.worker_enable_remote_control = "DEAF" not in os.environ
 
 
 @app.task
