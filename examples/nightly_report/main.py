@@ -86,12 +86,19 @@ def let_work_pile_up():
     until.touch()
     for result in results:
         result.get(timeout=PATIENCE_S)
-    order = [said for name, said in diary()[before:] if name == "print_page"]
+    # A result may be here before the diary has its line.
+    wait_until(lambda: len(printed(before)) == len(jobs))
+    order = printed(before)
     print(f"printed by priority: {', '.join(said[2:-2] for said in order)}")
     try:
         forgotten.get(timeout=PATIENCE_S)
     except TaskRevokedError as error:
         print(f"too late for yesterday's paper: {error}, {forgotten.state}")
+
+
+def printed(before):
+    """What has been printed since the diary had so many lines."""
+    return [said for name, said in diary()[before:] if name == "print_page"]
 
 
 def wait_until(condition):
