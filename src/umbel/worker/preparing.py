@@ -33,6 +33,8 @@ from umbel.worker.slots import LANES, Slot
 
 logger = logging.getLogger(__name__)
 
+# The serializers that the supervisor has, which imports no app.
+_SUPERVISORS = ("json", "yaml", "msgpack", "pickle")
 _POOLS = {"prefork": "prefork", "processes": "prefork", "threads": "threads", "solo": "solo"}
 _HEARTBEAT_S = 2.0  # Celery's, for who watches
 _LATER_POOLS = ("gevent", "eventlet")
@@ -192,7 +194,8 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
         control=ControlSettings(
             bool(conf.worker_enable_remote_control),
             conf.control_exchange,
-            conf.task_serializer,
+            # One of the app's own is not known where the answers are written.
+            conf.task_serializer if conf.task_serializer in _SUPERVISORS else "json",
             tuple(sorted(serializers.content_types(conf.accept_content))),
             bool(conf.worker_pool_restarts),
         ),
