@@ -58,6 +58,7 @@ MODULES = {
         umbel.testing.apps: DEFAULT_TEST_CONFIG TestApp Trap UnitLogging set_trap
             setup_default_app
     """,
+    "celery.contrib.testing.manager": "umbel.testing.manager: Manager ManagerMixin Sentinel",
     "celery.contrib.testing.tasks": "umbel.testing.tasks: ping",
     "celery.contrib.testing.worker": """
         umbel.testing.worker: TestWorkController=TestWorker setup_app_for_worker start_worker
@@ -246,7 +247,6 @@ NOT_BUILT_NAMES = {
 MISSING = {
     "celery.bin": "commands of your own are not built yet; use a console script of your package",
     "celery.contrib.sphinx": "Sphinx documents tasks as what they are, functions",
-    "celery.contrib.testing.manager": "wait for results with ResultSet.get(timeout=)",
     "celery.contrib.testing.mocks": "use memory:// and `start_worker` instead of mocks",
     "kombu.asynchronous": _TRANSPORT,
     "kombu.pidbox": _CONTROL,
