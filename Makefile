@@ -6,7 +6,7 @@
 # make histories   ten thousand random histories against a model of the promises
 # make guarantees  measures the table of docs/guarantees.md, Celery beside it
 # make docs        writes docs/settings.md from the table of settings
-# make bench       umbel beside Celery, measured in one run (bench-quick: fewer repeats)
+# make bench       umbel beside Celery and six other queues, in one run (bench-quick: a minute)
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -54,7 +54,13 @@ test-fast: $(DEV)/.ready
 	scripts/redis
 	$(BIN)/pytest -m "not slow"
 
-bench: $(DEV)/.ready
+# The other queues have environments of their own: their pins are not ours, nor each other's.
+build/bench/.ready: requirements/bench.txt requirements/bench-arq.txt scripts/environment
+	scripts/environment build/bench bench
+	scripts/environment build/bench-arq bench-arq
+	touch $@
+
+bench: $(DEV)/.ready build/bench/.ready
 	scripts/redis
 	$(BIN)/python bench/run.py
 
@@ -87,7 +93,9 @@ requirements: $(DEV)/.ready
 	$(COMPILE) pyproject.toml --output-file requirements/base.txt
 	$(COMPILE) pyproject.toml --extra redis --output-file requirements/redis.txt
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
-	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+	for name in build bench bench-arq; do \
+		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
+	done
 
 docs: $(DEV)/.ready
 	$(BIN)/python scripts/settings_page.py > docs/settings.md

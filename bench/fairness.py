@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from systems import HERE, Worker, environment, redis_server
+from systems import HERE, environment, redis_server, umbel_worker
 
 PROGRAM = """
 import random, statistics, sys, time
@@ -54,7 +54,7 @@ def main() -> None:
     for system in ("umbel", "umbel-sqlite"):
         with redis_server() as (url, _), tempfile.TemporaryDirectory() as folder:
             env = environment(system, url, folder)
-            worker = Worker(system, env, folder)
+            worker = umbel_worker(env, folder)
             try:
                 command = [sys.executable, "-c", PROGRAM, str(bursts)]
                 env["PYTHONPATH"] = os.fspath(HERE)

@@ -1,7 +1,7 @@
 """What the benchmarks run on: a Redis of their own, workers of each system, CPU and memory of both.
 
-Everything listens on loopback, is started here and ended here by pid. A *system* is what is
-compared: ``celery`` and ``umbel`` on one Redis, ``umbel-sqlite`` on a file.
+Everything listens on loopback, is started here and ended here by pid. What is compared, and how it
+is started, is in ``compared.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SYSTEMS = ("celery", "umbel", "umbel-sqlite")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,49 +56,65 @@ def environment(system: str, redis_url: str, folder: str) -> dict[str, str]:
         "BENCH_SYSTEM": "celery" if system == "celery" else "umbel",
         "BENCH_BROKER": url,
         "BENCH_BACKEND": url,
-        "PYTHONPATH": str(HERE),
+        "BENCH_RESULTS": "yes",
+        "BENCH_WAITED": "yes",
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "others")]),
     }
     return env
 
 
 class Worker:
-    """A worker with two children at its system's defaults."""
+    """The processes of a worker, started by one command or by several."""
 
-    def __init__(self, system: str, env: dict[str, str], folder: str, *arguments: str) -> None:
-        package = "celery" if system == "celery" else "umbel"
-        self.log = Path(folder) / f"worker-{system}-{time.monotonic_ns()}.log"
+    def __init__(self, commands: list[list[str]], env: dict[str, str], folder: str) -> None:
+        self.log = Path(folder) / f"worker-{time.monotonic_ns()}.log"
         self.started = time.perf_counter()
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", package, "-A", "bench_tasks", "worker"]
-                + (list(arguments) or ["-c", "2"]),
-                env=env,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.processes = [
+                subprocess.Popen(
+                    [part.replace("{url}", env["BENCH_BROKER"]) for part in command],
+                    env=env,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+                for command in commands
+            ]
 
     def stop(self) -> None:
-        """Warm, then by force."""
-        self.process.send_signal(signal.SIGTERM)
+        """Warm, then by force with all below."""
+        pids = self.pids()
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            for process in self.processes:
+                process.wait(10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            for pid in reversed(pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
 
     def pids(self) -> list[int]:
         """The worker and all below it."""
-        return family(self.process.pid)
+        return [pid for process in self.processes for pid in family(process.pid)]
+
+
+def umbel_worker(env: dict[str, str], folder: str, *arguments: str) -> Worker:
+    """A worker of umbel, with two children where nothing else is said."""
+    command = [sys.executable, "-m", "umbel", "-A", "bench_tasks", "worker"]
+    return Worker([command + (list(arguments) or ["-c", "2"])], env, folder)
 
 
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
     found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += family(int(child))
+    with contextlib.suppress(OSError):  # it may end meanwhile
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in task.read_text().split():
+                found += family(int(child))
     return found
 
 
