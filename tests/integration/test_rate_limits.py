@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -94,14 +95,19 @@ def test_children_that_are_killed_keep_the_limit_and_lose_nothing(limited, urls,
         limited.limited.delay(number)
 
     killed = 0
-    while len(limited.noted("limited")) < 60:
+    limit = time.monotonic() + LIMIT_S
+    # One that is killed between its note and its settlement runs again.
+    while len({line[1] for line in limited.noted("limited")}) < 60:
+        assert time.monotonic() < limit, worker.log
         for pid in children_of(worker.process.pid)[:1]:
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
         time.sleep(0.2)
 
     assert killed > 3
-    assert {line[1] for line in limited.noted("limited")} == {str(number) for number in range(60)}
+    ran = limited.noted("limited")
+    assert max(line[0] for line in ran) - min(line[0] for line in ran) > 59 / 20 - 0.5
 
 
 def children_of(supervisor):

@@ -19,8 +19,8 @@ What a crash leaves behind: a lock of the kernel's (``lockf``) that ends with it
 single words, each right for itself; a token or a ticket may be lost, which delays one start.
 
 Layout, 64-bit words: 1,024 rows of 8 (hash of the task's name, next start in monotonic ns, last
-ticket passed, last ticket given, next start of who missed its turn); then 131,072 entries of 2
-(hash of the message, row << 48 | ticket). Pages that nobody touches cost nothing.
+ticket passed, last ticket given); then 131,072 entries of 2 (hash of the message, row << 48 |
+ticket). Pages that nobody touches cost nothing.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ _WINDOW = 16  # entries in which a message is looked for
 _FIRST_ENTRY = ROWS * _ROW_WORDS
 _BYTES = (_FIRST_ENTRY + 2 * _ENTRIES) * 8
 
-_NAME, _NEXT, _PASSED, _GIVEN, _LATE = range(5)
+_NAME, _NEXT, _PASSED, _GIVEN = range(4)
 _TICKET_BITS = 48
 _TICKETS = (1 << _TICKET_BITS) - 1
+_BOOKED = _TICKETS  # in the place of a ticket: a token is kept for it
 _WORD = (1 << 64) - 1
 # Tickets that were passed by so many are over, and their entries may be used again.
 _OVER = 256
+
+# How many places early a holder may be served where a token lies there.
+_PLACES = 8
 
 # How long a token lies for the holder of a ticket before anybody may have it.
 _PATIENCE_NS = 50_000_000
 # A start that is late by so much is made up for, so that the average is kept.
 _SLACK_NS = 250_000_000
 # The shortest and the longest time until a message whose turn is not near looks again.
-_LOOK_AGAIN_NS = 60_000_000_000
+_LOOK_AGAIN_NS = 15_000_000_000
 _LONGEST_NS = 900_000_000_000
 _SHORTEST_NS = 1_000_000
 
@@ -88,8 +92,12 @@ class Rates:
         words, at = self._words, row * _ROW_WORDS
         next_ns, passed, given = words[at + _NEXT], words[at + _PASSED], words[at + _GIVEN]
         ticket = self._ticket(row, key)
-        turn_ns = next_ns + max(ticket - passed - 1, 0) * interval
-        # Holders come in their order; who has none waits for those who have.
+        if ticket == _BOOKED:
+            self._remember(row, key, 0)
+            return 0
+        # Holders come in their order, but for a few places: what is between them may never come,
+        # because another worker has it. Who has no ticket waits for those who have.
+        turn_ns = next_ns + max(ticket - passed - 1 - _PLACES, 0) * interval
         is_served = turn_ns <= now if ticket else given <= passed
         if now >= next_ns and (is_served or now >= next_ns + min(interval, _PATIENCE_NS)):
             is_on_time = now - next_ns <= min(interval // 2, _SLACK_NS)
@@ -101,9 +109,10 @@ class Rates:
             ticket = words[at + _GIVEN] = max(given, passed) + 1
             self._remember(row, key, ticket)
         if ticket <= passed:
-            # Others have gone ahead; those who missed their turn follow each other.
-            turn_ns = max(words[at + _LATE], next_ns)
-            words[at + _LATE] = turn_ns + interval
+            # Others have gone ahead of it: it gets the next token for sure.
+            turn_ns = next_ns
+            words[at + _NEXT] = next_ns + interval
+            self._remember(row, key, _BOOKED)
         else:
             turn_ns = next_ns + (ticket - passed - 1) * interval
         wait = turn_ns - now
@@ -137,15 +146,22 @@ class Rates:
 
     def _remember(self, row: int, key: int, ticket: int) -> None:
         words = self._words
-        for at in _window(key):
-            holder, found = words[at], words[at + 1]
-            passed = words[(found >> _TICKET_BITS) * _ROW_WORDS + _PASSED]
-            if holder in (0, key) or (found & _TICKETS) + _OVER < passed:
-                # The key last: an entry that is half written must not look like a ticket.
-                words[at] = 0
-                words[at + 1] = row << _TICKET_BITS | ticket
-                words[at] = key
-                return
+        window = _window(key)
+        place = next((at for at in window if self._is_free(at, key)), None)
+        if place is None:
+            # Those that a token is kept for come within seconds, or not at all.
+            booked = (at for at in window if words[at + 1] & _TICKETS == _BOOKED)
+            place = next(booked, None)
+        if place is not None:
+            # The key last: an entry that is half written must not look like a ticket.
+            words[place] = 0
+            words[place + 1] = row << _TICKET_BITS | ticket
+            words[place] = key
+
+    def _is_free(self, at: int, key: int) -> bool:
+        holder, found = self._words[at], self._words[at + 1]
+        passed = self._words[(found >> _TICKET_BITS) * _ROW_WORDS + _PASSED]
+        return holder in (0, key) or (found & _TICKETS) + _OVER < passed
 
 
 def _window(key: int) -> range:
