@@ -8,6 +8,9 @@ import pytest
 
 from umbel import Celery
 from umbel.exceptions import TaskRevokedError
+from umbel.ports.bus import Notice
+from umbel.wire import pidbox
+from umbel.wire.pidbox import Command
 
 pytestmark = pytest.mark.slow  # real workers
 
@@ -310,5 +313,37 @@ def test_a_deaf_worker_answers_nobody(urls, commanded, start_worker):
     worker = start_worker("commanded_tasks", "-c", "1", env={**urls, "DEAF": "yes"})
 
     assert commanded.app.control.ping(timeout=0.3) == []
+    assert commanded.add.delay(1, 1).get(timeout=PATIENCE_S) == 2
+    assert worker.process.poll() is None
+
+
+def test_nothing_that_is_said_ends_a_worker(urls, commanded, start_worker):
+    worker = start_worker("commanded_tasks", "-c", "1", "-n", "calm@here", env=urls)
+    bus = commanded.app.connections.pair().broker.bus
+    control = commanded.app.control
+    sound = pidbox.encode_command(Command("ping", {}), "celery.pidbox")
+    nonsense = [b"", b"\xff", b"[]", b"{}", sound[:-20], sound.replace(b"base64", b"base65")]
+
+    bus.say([Notice("celery.pidbox", "", raw) for raw in nonsense])
+    for command, arguments in (
+        ("revoke", {"task_id": {"a": 1}, "terminate": True, "signal": "SIGNONE"}),
+        ("revoke_by_stamped_headers", {"headers": [1, None]}),
+        ("query_task", {"ids": 5}),
+        ("rate_limit", {}),
+        ("time_limit", {"task_name": "commanded_tasks.add", "soft": "x", "hard": []}),
+        ("time_limit", {"task_name": "commanded_tasks.add", "soft": "nan", "hard": -1}),
+        ("add_consumer", {"queue": None}),
+        ("add_consumer", {"queue": "q", "exchange": ["x"]}),
+        ("add_consumer", {"queue": "q", "exchange_type": "guess"}),
+        ("pool_grow", {"n": "many"}),
+        ("hello", {"from_node": 1, "revoked": 7}),
+        ("active", {"safe": [], "unknown": 1}),
+        ("note_queue", {}),
+    ):
+        control.broadcast(command, arguments, reply=True, timeout=1)
+    control.broadcast("ping", pattern="(", matcher="pcre")
+    control.broadcast("ping", pattern="x", matcher="guess")
+
+    assert ask(commanded).ping() == {"calm@here": {"ok": "pong"}}
     assert commanded.add.delay(1, 1).get(timeout=PATIENCE_S) == 2
     assert worker.process.poll() is None

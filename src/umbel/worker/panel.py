@@ -8,6 +8,7 @@ Nothing here may wait for long: the loop that keeps leases alive is the one that
 from __future__ import annotations
 
 import logging
+import math
 import signal as signals
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -301,6 +302,8 @@ def time_limit(desk: Desk, task_name: str, hard: Any = None, soft: Any = None, *
     if task_name not in desk.briefing.tasks:
         return nok("unknown task")
     pair = tuple(None if each is None else float(each) for each in (soft, hard))
+    if not all(each is None or 0 <= each < math.inf for each in pair):
+        return refused(f"time limits are seconds; found soft={soft!r} and hard={hard!r}")
     limits = {**desk.orders.read()[1].time_limits, task_name: pair}
     desk.verbs.order(time_limits=limits)
     logger.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
@@ -321,6 +324,12 @@ def add_consumer(
 ) -> Answer:
     """Consume one more queue."""
     kind = exchange_type or "direct"
+    # What is wrong must be found here: children would fail at it, and the upkeep try for ever.
+    given = (queue, exchange or queue, routing_key or queue)
+    if not all(isinstance(each, str) and each for each in given):
+        return refused(f"wanted names of a queue, an exchange and a routing key; found {given}")
+    if kind not in ("direct", "topic"):
+        return refused(f"exchange type {kind!r}: only direct and topic can be added to a worker")
     # Without an exchange the queue's name is everything, as for a queue that Celery makes up.
     desk.upkeep.bind([(exchange or queue, kind, queue, routing_key or queue)])
     if queue not in desk.queues:
