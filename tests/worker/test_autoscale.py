@@ -144,5 +144,7 @@ def test_bounds_may_be_changed_and_may_not_cross():
     assert world.scaler.set_bounds(None, 3) == (8, 3)
     with pytest.raises(ValueError, match="wanted 0 <= min <= max"):
         world.scaler.set_bounds(2, None)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="a max of 1 to 1024"):
         world.scaler.set_bounds(0, 0)
+    with pytest.raises(ValueError, match="a max of 1 to 1024"):
+        world.scaler.set_bounds(5000, 1)

@@ -213,8 +213,18 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
     is_flag=True,
     help="Send task events for monitors.",
 )
-@_option("--without-gossip", section="Features", is_flag=True, help="As in Celery.")
-@_option("--without-mingle", section="Features", is_flag=True, help="As in Celery.")
+@_option(
+    "--without-gossip",
+    section="Features",
+    is_flag=True,
+    help="As it is: workers do not gossip.",
+)
+@_option(
+    "--without-mingle",
+    section="Features",
+    is_flag=True,
+    help="As it is: workers share what is revoked through the broker.",
+)
 @_option(
     "--without-heartbeat",
     section="Features",

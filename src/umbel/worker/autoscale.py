@@ -17,6 +17,7 @@ from umbel.model.clock import monotonic_s
 from umbel.model.errors import OperationalError
 from umbel.ports.broker import Broker
 from umbel.worker.seats import Seat, Seats
+from umbel.worker.slots import LANES
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +59,10 @@ class Autoscaler:
         """Change one or both; gives what holds. Raises ``ValueError`` where they cross."""
         new_most = self.most if most is None else most
         new_least = self.least if least is None else least
-        if not 0 <= new_least <= new_most or not new_most:
+        if not 0 <= new_least <= new_most <= LANES or not new_most:
             raise ValueError(
                 f"autoscale between {new_least} and {new_most} children: wanted 0 <= min <= max, "
-                "and a max of at least 1"
+                f"and a max of 1 to {LANES}"
             )
         self.most, self.least = new_most, new_least
         self._set_target(min(max(self._seats.target, new_least), new_most))
