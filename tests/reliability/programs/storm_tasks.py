@@ -90,9 +90,9 @@ def poison_tree(self, key):
     while True:
         with open(f"/proc/{top}/stat") as file:
             parent = int(file.read().rpartition(")")[2].split()[1])
-        with open(f"/proc/{parent}/cmdline") as file:
-            if "storm_tasks" not in file.read():
-                break
+        # Its processes share their folder with nobody; their titles may be changed.
+        if os.readlink(f"/proc/{parent}/cwd") != os.getcwd():
+            break
         top = parent
     os.kill(top, signal.SIGKILL)
     time.sleep(60)
