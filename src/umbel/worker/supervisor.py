@@ -22,29 +22,23 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from functools import partial
 from typing import Any
 
-from umbel.events.emitter import Emitter
 from umbel.model.clock import monotonic_ns, monotonic_s
 from umbel.model.errors import ImproperlyConfigured, OperationalError, UmbelError
-from umbel.model.queues import own_queue
 from umbel.ports.broker import Broker, SweepPolicy
 from umbel.ports.engine import Pair
 from umbel.worker import briefing as briefings
 from umbel.worker import losses, nodes, parentage, verdicts
 from umbel.worker.alarms import Alarms
-from umbel.worker.announcing import Announcer
-from umbel.worker.autoscale import Autoscaler, keepalive_s
 from umbel.worker.briefing import Briefing
-from umbel.worker.broadcasts import Broadcasts
 from umbel.worker.desk import Desk
+from umbel.worker.duties import Duties
 from umbel.worker.health import Health, Picture
 from umbel.worker.nursery import Nursery
 from umbel.worker.orders import Orders
 from umbel.worker.rearing import Prepare
 from umbel.worker.reloading import Reloader
-from umbel.worker.remote import Remote
 from umbel.worker.saying import forget_logs, say, set_up_logs
 from umbel.worker.slots import Board
 from umbel.worker.staff import Staff
@@ -126,13 +120,10 @@ class Supervisor:
             forget=self._forget_in_fork,
         )
         self._pair: Pair | None = None
-        # The next two are there from WORKING on.
+        # The next three are there from WORKING on.
         self._upkeep: Upkeep | None = None
         self._staff: Staff | None = None
-        self._announcer: Announcer | None = None  # nor is it there --without-heartbeat
-        self._broadcasts: Broadcasts | None = None
-        self._autoscaler: Autoscaler | None = None  # where --autoscale asks for it
-        self._remote: Remote | None = None
+        self._duties: Duties | None = None
         self._started_s = monotonic_s()
         self._is_restarting = False  # the nursery, to import the app anew for new children
         self._grace_s = 0.0
@@ -156,8 +147,8 @@ class Supervisor:
 
     def beat(self) -> None:
         """Send a heartbeat event, where events are sent."""
-        if self._announcer is not None:
-            self._announcer.beat()
+        if self._duties is not None:
+            self._duties.beat()
 
     def restart_pool(self) -> None:
         """Import the app anew; when that has worked, replace all children.
@@ -213,9 +204,7 @@ class Supervisor:
                 self._staff.is_readable(fd)
 
     def _is_a_guests(self, fd: int) -> bool:
-        if self._broadcasts is not None and self._broadcasts.is_readable(fd):
-            return True
-        if self._remote is not None and self._remote.is_readable(fd):
+        if self._duties is not None and self._duties.is_readable(fd):
             return True
         if self._reloader is not None and self._reloader.is_readable(fd):
             return True
@@ -232,13 +221,14 @@ class Supervisor:
         if self._staff is not None and self._upkeep is not None:
             wakes.append(self._staff.keep())
             wakes.append(self._keep_up(self._staff, self._upkeep))
-            if self._announcer is not None and self.phase < Phase.LEAVING:
-                wakes.append(self._announcer.keep(is_away=self._upkeep.outage.is_on))
-            if self._autoscaler is not None and self.phase is Phase.WORKING:
-                wakes.append(_ns(self._autoscaler.keep()))
             self._keep_working(self._staff)
-            if self._remote is not None:
-                wakes.append(_ns(self._remote.keep()))
+            if self._duties is not None:
+                wakes.append(
+                    self._duties.keep(
+                        is_working=self.phase is Phase.WORKING,
+                        is_leaving=self.phase >= Phase.LEAVING,
+                    )
+                )
         wakes.append(self._keep_stopping())
         if self._health is not None:
             wakes.append(_ns(self._health.keep()))
@@ -262,11 +252,7 @@ class Supervisor:
         if due_s is not None:
             upkeep.note_due(due_s)
         upkeep.tend(staff.consumers())
-        wake_s = upkeep.next_at()
-        if self._broadcasts is not None:
-            again_s = self._broadcasts.keep(is_away=upkeep.outage.is_on)
-            wake_s = wake_s if again_s is None else min(wake_s, again_s)
-        return int(wake_s * 1e9)
+        return int(upkeep.next_at() * 1e9)
 
     def _keep_working(self, staff: Staff) -> None:
         if self.phase is not Phase.WORKING:
@@ -313,8 +299,8 @@ class Supervisor:
                 case "ready" if self._is_restarting and self._staff is not None:
                     self._is_restarting = False
                     self._staff.replace_all()
-                case "answer" if self._remote is not None:
-                    self._remote.answered(said["number"], said["text"])
+                case "answer" if self._duties is not None:
+                    self._duties.answered(said["number"], said["text"])
                     self._heed_stop(said["stops"])
                 case "forked" if self._staff is not None:
                     self._staff.welcome(said["number"], said["generation"], said["pid"])
@@ -353,8 +339,8 @@ class Supervisor:
     def _nursery_died(self, code: int) -> None:
         self._listen()  # what it said before
         self._nursery.died()
-        if self._remote is not None:
-            self._remote.forget_asked()
+        if self._duties is not None:
+            self._duties.forget_asked()
         if self._staff is not None:
             self._staff.nursery_died(are_orphans=not self._is_adopting)
         if self.phase is Phase.STARTING:
@@ -396,49 +382,9 @@ class Supervisor:
             nursery=self._nursery,
             upkeep=self._upkeep,
         )
-        if briefing.fanouts:
-            ways = [(exchange, key) for exchange, _, key in briefing.fanouts]
-            self._broadcasts = Broadcasts(broker, own_queue(self.node), ways, self._poll)
-        self._prepare_events(briefing, broker, self._staff)
-        if briefing.autoscale is not None:
-            self._autoscaler = Autoscaler(
-                self._staff.seats,
-                broker,
-                lambda: self._board.orders.read()[1].queues or briefing.queues,
-                briefing.autoscale,
-                keepalive_s=keepalive_s(),
-            )
-        if briefing.control.is_on:
-            self._remote = Remote(self._desk(briefing, broker), self._nursery, self._poll)
-        self.phase = Phase.WORKING
-        self._upkeep.bind(briefing.bindings)
-        self._upkeep.tend(())
-        if not self._upkeep.outage.is_on:
-            logger.info("Connected to %s", broker.url)
-            self._warn_of_namesakes(broker)
-
-    def _prepare_events(self, briefing: Briefing, broker: Broker, staff: Staff) -> None:
-        events = briefing.events
-        if events.of_tasks:
+        if briefing.events.of_tasks:
             self.order(events=True)
-        if events.heartbeat_s is None:
-            return
-        self._announcer = Announcer(
-            broker.bus,
-            Emitter(
-                self.node, self._board.clock, exchange=events.exchange, serializer=events.serializer
-            ),
-            interval_s=events.heartbeat_s,
-            counts=staff.counts,
-            on_beat=partial(self._nursery.tell, "heartbeat_sent", {})
-            if events.is_beat_told
-            else None,
-        )
-
-    def _desk(self, briefing: Briefing, broker: Broker) -> Desk:
-        assert self._staff is not None
-        assert self._upkeep is not None
-        return Desk(
+        desk = Desk(
             node=self.node,
             worker=self.worker,
             started_s=self._started_s,
@@ -449,8 +395,14 @@ class Supervisor:
             orders=self._board.orders,
             clock=self._board.clock,
             verbs=self,
-            autoscaler=self._autoscaler,
         )
+        self._duties = Duties(desk, self._nursery, self._poll)
+        self.phase = Phase.WORKING
+        self._upkeep.bind(briefing.bindings)
+        self._upkeep.tend(())
+        if not self._upkeep.outage.is_on:
+            logger.info("Connected to %s", broker.url)
+            self._warn_of_namesakes(broker)
 
     def _reach(self, briefing: Briefing) -> tuple[Pair, Broker]:
         pair = self._open_pair(briefing)
@@ -484,8 +436,8 @@ class Supervisor:
         self.phase = Phase.WARM
         if self._grace_s > 0:
             self._cold_at_s = monotonic_s() + self._grace_s
-        if self._broadcasts is not None:
-            self._broadcasts.stop()
+        if self._duties is not None:
+            self._duties.stop()
         if self._staff is not None:
             self._staff.dismiss_all()
 
@@ -507,8 +459,8 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         self.phase = Phase.COLD
-        if self._broadcasts is not None:
-            self._broadcasts.stop()
+        if self._duties is not None:
+            self._duties.stop()
         if self._staff is not None:
             self._staff.kill_all()
 
@@ -527,8 +479,8 @@ class Supervisor:
             if self._is_broker_awaited(now):
                 return _ns(self._leave_at_s)
             self.phase = Phase.LEAVING
-            if self._announcer is not None:
-                self._announcer.leave()
+            if self._duties is not None:
+                self._duties.leave()
             self._leave_at_s = now + _NURSERY_PATIENCE_S
             self._nursery.ask_stop()
         if self.phase is Phase.LEAVING:
@@ -558,24 +510,20 @@ class Supervisor:
         for guest in (self._health, self._reloader):
             if guest is not None:
                 guest.close_in_fork()
-        if self._broadcasts is not None:
-            self._broadcasts.close_in_fork()
+        if self._duties is not None:
+            self._duties.close_in_fork()
         if self._staff is not None:
             self._staff.close_in_fork()
-        if self._remote is not None:
-            self._remote.close_in_fork()
 
     def _close(self) -> None:
         self._nursery.kill()
         if self._reloader is not None:
             self._reloader.close()
-        if self._broadcasts is not None:
-            self._broadcasts.stop()
+        if self._duties is not None:
+            self._duties.close()
         if self._staff is not None:
             self._staff.kill_all()
         self._nursery.close()
-        if self._remote is not None:
-            self._remote.close()
         self._alarms.close()
         os.close(self._poke_read)
         os.close(self._poke_write)
