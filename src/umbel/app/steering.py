@@ -95,7 +95,8 @@ def call_from_request(
     take = merged.pop
     return Call(
         task=request.task or "",
-        args=request.args if args is None else args,
+        # What was read is a list; monitors are shown a tuple, as of the first attempt.
+        args=tuple(request.args or ()) if args is None else args,
         kwargs=request.kwargs if kwargs is None else kwargs,
         id=take("task_id") or "",
         root_id=take("root_id"),

@@ -228,6 +228,8 @@ class Child:
         self, settlements: Sequence[Settlement], limit: int, *, holding: int = 0
     ) -> list[Lease]:
         """``Consumer.exchange``, and what monitors are told of what was settled."""
+        if self.telling is not None and self.telling.is_pressing:
+            self.telling.flush()
         leases = self.consumer.exchange(settlements, limit, holding=holding)
         if self.telling is not None:
             self.telling.flush()

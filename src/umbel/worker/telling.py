@@ -45,6 +45,10 @@ class Telling:
         self._utcoffset = utcoffset()
         self._pen = Pen(speaker, self._utcoffset)
         self._lines: list[str] = []
+        # Something was written that is to be said before it is settled: after a retry's settlement
+        # another process may run and tell of the next attempt, and a monitor that hears of the
+        # retry later shows a task that is to run again for ever.
+        self.is_pressing = False
         self._said_s = monotonic_s()
         self._quiet_until_s = 0.0
         self._is_told = False
@@ -90,6 +94,7 @@ class Telling:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
+        self.is_pressing = False
         now = monotonic_s()
         self._said_s = now
         if now < self._quiet_until_s:
@@ -128,6 +133,8 @@ class Telling:
         self._lines.append(self._pen.received(self._forward(), now, facts))
 
     def _tell(self, request: Request, outcome: Outcome) -> None:
+        if isinstance(outcome, Retried):
+            self.is_pressing = True
         for kind, fields in _told(outcome):
             self._lines.append(
                 self._pen.other(self._forward(), unix_s(), kind, {"uuid": request.id, **fields})
@@ -140,7 +147,8 @@ def _told(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
     if isinstance(outcome, Failed):
         fields = {"exception": preview(outcome.error), "traceback": outcome.traceback}
         if isinstance(outcome.error, NotRegistered):
-            del fields["traceback"]
+            # As Celery writes it of one that never was a task.
+            fields = {"exception": f"NotRegistered({outcome.error})"}
         return [("task-failed", fields)]
     if isinstance(outcome, Retried):
         fields = {"exception": preview(outcome.error), "traceback": outcome.traceback}
