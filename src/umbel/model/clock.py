@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 monotonic_s = time.monotonic
 monotonic_ns = time.monotonic_ns
 unix_s = time.time
+unix_ns = time.time_ns
 
 
 def utc_now() -> datetime:

@@ -30,11 +30,11 @@ class LamportClock:
         """The number of the latest event that is known here."""
         return max(self._own, self._words[self._at])
 
-    def forward(self) -> int:
-        """Something happens: its number."""
+    def forward(self, by: int = 1) -> int:
+        """Something happens: its number. Of several things that happen, the last one's."""
         own = self._own
         shared = self._words[self._at]
-        self._own = now = (shared if shared > own else own) + 1
+        self._own = now = (shared if shared > own else own) + by
         self._words[self._at] = now
         return now
 

@@ -54,6 +54,8 @@ def preview(value: Any, limit: int = 1024) -> str:
             text = _shown(value)
             if len(text) <= limit:
                 return text
+    elif kind in _PLAIN:
+        return _shown(value)[:limit]
     writer = _Writer(limit)
     try:
         writer.write(value, 0)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from umbel.events.emitter import utcoffset
-from umbel.model.clock import monotonic_s, unix_s
+from umbel.model.clock import monotonic_s, unix_ns
 from umbel.model.errors import NotRegistered, Reject
 from umbel.model.lamport import LamportClock
 from umbel.model.outcome import Failed, Outcome, Rejected, Retried, Revoked, Succeeded
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _KEY = group_key("task")
 # After a failure events are dropped for so long, so that a bus that hangs does not hold each batch.
 _QUIET_S = 1.0
+# The offset from UTC changes twice a year, and is looked at so often.
+_OFFSET_S = 60.0
 # Short tasks may run one after the other for so long before monitors hear of them.
 _OLDEST_S = 0.5
 
@@ -42,8 +44,8 @@ class Telling:
         self._bus = bus
         self._speaker = speaker
         self._forward = clock.forward
-        self._utcoffset = utcoffset()
-        self._pen = Pen(speaker, self._utcoffset)
+        self._pen = Pen(speaker, utcoffset())
+        self._offset_at_s = monotonic_s() + _OFFSET_S
         self._lines: list[str] = []
         # Something was written that is to be said before it is settled: after a retry's settlement
         # another process may run and tell of the next attempt, and a monitor that hears of the
@@ -62,14 +64,12 @@ class Telling:
         """A task is received, and starts now."""
         if not job.plan.sends_events:
             return
-        request = job.request
-        now = unix_s()
-        self._received(request, now)
-        self._lines.append(self._pen.started(self._forward(), now, request.id or ""))
+        facts = _facts_of(job.request)
+        self._lines.append(self._pen.begun(self._forward(2) - 1, unix_ns(), facts))
 
     def received(self, request: Request) -> None:
         """A task was received, and waits for its time."""
-        self._received(request, unix_s())
+        self._lines.append(self._pen.received(self._forward(), unix_ns(), _facts_of(request)))
 
     def ended(self, job: Job, outcome: Outcome, runtime_s: float) -> None:
         """A task has ended."""
@@ -79,7 +79,7 @@ class Telling:
             result = preview(outcome.value, job.plan.resultrepr_maxsize)
             self._lines.append(
                 self._pen.succeeded(
-                    self._forward(), unix_s(), job.request.id or "", result, runtime_s
+                    self._forward(), unix_ns(), job.request.id or "", result, int(runtime_s * 1e9)
                 )
             )
         else:
@@ -93,16 +93,17 @@ class Telling:
         """Say what was written down."""
         if not self._lines:
             return
-        lines, self._lines = self._lines, []
+        # The list stays the same: a thread of the pool may be about to append to it.
+        lines = self._lines[:]
+        del self._lines[: len(lines)]
         self.is_pressing = False
         now = monotonic_s()
         self._said_s = now
         if now < self._quiet_until_s:
             return
-        offset = utcoffset()
-        if offset != self._utcoffset:
-            self._utcoffset = offset
-            self._pen = Pen(self._speaker, offset)
+        if now >= self._offset_at_s:
+            self._offset_at_s = now + _OFFSET_S
+            self._pen = Pen(self._speaker, utcoffset())
         try:
             self._bus.say([Notice(self._speaker.exchange, _KEY, self._pen.envelope(lines))])
         except Exception as error:  # noqa: BLE001 - nothing about an event may disturb the work
@@ -117,28 +118,28 @@ class Telling:
         else:
             self._is_told = False
 
-    def _received(self, request: Request, now: float) -> None:
-        args, kwargs = request.argsrepr, request.kwargsrepr
-        facts = (
-            request.id or "",
-            request.shadow or request.task or "",
-            args if type(args) is str else preview(request.args),
-            kwargs if type(kwargs) is str else preview(request.kwargs),
-            request.root_id,
-            request.parent_id,
-            request.retries,
-            request.eta,
-            request.expires,
-        )
-        self._lines.append(self._pen.received(self._forward(), now, facts))
-
     def _tell(self, request: Request, outcome: Outcome) -> None:
         if isinstance(outcome, Retried):
             self.is_pressing = True
         for kind, fields in _told(outcome):
             self._lines.append(
-                self._pen.other(self._forward(), unix_s(), kind, {"uuid": request.id, **fields})
+                self._pen.other(self._forward(), unix_ns(), kind, {"uuid": request.id, **fields})
             )
+
+
+def _facts_of(request: Request) -> tuple[Any, ...]:
+    args, kwargs = request.argsrepr, request.kwargsrepr
+    return (
+        request.id or "",
+        request.shadow or request.task or "",
+        args if type(args) is str else preview(request.args),
+        kwargs if type(kwargs) is str else preview(request.kwargs),
+        request.root_id,
+        request.parent_id,
+        request.retries,
+        request.eta,
+        request.expires,
+    )
 
 
 def _told(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
