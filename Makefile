@@ -6,7 +6,8 @@
 # make histories   ten thousand random histories against a model of the promises
 # make guarantees  measures the table of docs/guarantees.md, Celery beside it
 # make docs        writes docs/settings.md from the table of settings
-# make bench       umbel beside Celery and six other queues, in one run (bench-quick: a minute)
+# make bench       umbel beside Celery and six other queues, in 20 minutes (bench-quick: in one);
+#                  bench-docs writes what it found into docs/performance.md
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ DEMO := build/demo
 BIN := $(DEV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: demo check format test test-fast bench bench-quick storm histories guarantees requirements docs clean
+.PHONY: demo check format test test-fast bench bench-quick bench-docs storm histories guarantees requirements docs clean
 
 # The demo has an environment of its own: in the developers' one the real Celery, against which
 # the wire is tested, would answer to the name celery.
@@ -63,10 +64,18 @@ build/bench/.ready: requirements/bench.txt requirements/bench-arq.txt scripts/en
 bench: $(DEV)/.ready build/bench/.ready
 	scripts/redis
 	$(BIN)/python bench/run.py
+	for script in depth growth wide scaling fairness steps; do \
+		echo $$script && $(BIN)/python bench/$$script.py || exit 1; \
+	done
+	$(BIN)/python bench/report.py
 
 bench-quick: $(DEV)/.ready
 	scripts/redis
-	$(BIN)/python bench/run.py --quick
+	$(BIN)/python bench/run.py --quick --json bench/out/quick.json
+
+# What make bench measured, into docs/performance.md.
+bench-docs: $(DEV)/.ready
+	$(BIN)/python bench/report.py --write
 
 ENGINE ?= redis sqlite
 SECONDS ?= 60

@@ -10,15 +10,17 @@ supervisor's give-back and the cut of batches (``worker/pace.py``), as shipped.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 
+from report import tell
 from systems import HERE, environment, redis_server, umbel_worker
 
 PROGRAM = """
-import random, statistics, sys, time
+import json, random, sys, time
 import bench_tasks as t
 
 def burst(found):
@@ -41,8 +43,7 @@ for _ in range(int(sys.argv[1])):
 found.sort()
 late = sum(ms > 100 for ms in found) / len(found)
 at = lambda share: found[int(len(found) * share)]
-print(f"short tasks: p50 {at(.5):.1f} ms, p90 {at(.9):.1f} ms, p99 {at(.99):.1f} ms; "
-      f"{late:.1%} took more than 100 ms")
+print(json.dumps([at(.5), at(.9), at(.99), late * 100]))
 """
 
 
@@ -51,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bursts", type=int, default=20)
     bursts = parser.parse_args().bursts
+    lines: list[list[str | float]] = []
     for system in ("umbel", "umbel-sqlite"):
         with redis_server() as (url, _), tempfile.TemporaryDirectory() as folder:
             env = environment(system, url, folder)
@@ -58,9 +60,11 @@ def main() -> None:
             try:
                 command = [sys.executable, "-c", PROGRAM, str(bursts)]
                 env["PYTHONPATH"] = os.fspath(HERE)
-                print(system, subprocess.check_output(command, env=env, cwd=folder, text=True))
+                told = subprocess.check_output(command, env=env, cwd=folder, text=True)
+                lines.append([system, *json.loads(told)])
             finally:
                 worker.stop()
+    tell("fairness", ["system", "p50 ms", "p90 ms", "p99 ms", "% above 100 ms"], lines)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import aims
 from systems import HERE
 
 OUT = HERE / "out"
@@ -110,6 +111,14 @@ def machine(facts: dict[str, Any]) -> str:
     )
 
 
+def tell(name: str, heads: list[str], lines: list[list[str | float]]) -> None:
+    """Print a table of a script that compares nothing, and keep it for the page."""
+    OUT.mkdir(exist_ok=True)
+    told = {"heads": heads, "lines": lines}
+    (OUT / f"{name}.json").write_text(json.dumps(told, indent=1))
+    print(plain(told))
+
+
 def plain(told: dict[str, Any]) -> str:
     """The table of a script that compares nothing: its own heads and lines."""
     return markdown(told["heads"], [[_cell(c) for c in line] for line in told["lines"]])
@@ -127,6 +136,8 @@ def tables() -> dict[str, str]:
         if path.stem == "compared":
             made["machine"] = machine(told["facts"])
             made["celery"] = beside_celery(told["rows"])
+            reached = aims.lines(told["rows"], RATES, told["facts"]["fsync_ms"])
+            made["aims"] = markdown(["work", "aim", "Redis", "aim", "SQLite"], reached)
             made["others"] = beside_others(told["rows"])
         elif "heads" in told:
             made[path.stem] = plain(told)

@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(CLAIMS), help="only these claims")
     parser.add_argument("--systems", nargs="*", choices=list(SYSTEMS), help="only these systems")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=14, help="for all repeats together")
+    parser.add_argument("--minutes", type=float, default=12.5, help="for all repeats together")
     parser.add_argument("--json", default=str(HERE / "out" / "compared.json"))
     options = parser.parse_args()
     chosen = options.systems or (OURS if options.quick else list(SYSTEMS))

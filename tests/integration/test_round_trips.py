@@ -76,6 +76,7 @@ def run(program):
     child = Child(program.app, options, slot)
     loop = Inline(child)
     loop.pace = FixedPace()
+    loop._is_pending_old = lambda: False  # on a loaded machine a batch would be settled in two
     left = [0]
     add_done = slot.add_done
 
