@@ -136,7 +136,7 @@ def test_a_retry_is_a_call_with_the_same_id_and_place(app: Celery) -> None:
     assert outcome.message == "Retry in 7s: ValueError('not yet')"
     call = outcome.call
     assert call[:12] == Call(
-        "t", [5], {}, "id-1", "root-1", "p", "g", 3, {"task": "body"}, [{"task": "next"}],
+        "t", (5,), {}, "id-1", "root-1", "p", "g", 3, {"task": "body"}, [{"task": "next"}],
         [{"task": "cb"}], [{"task": "eb"}],
     )[:12]  # fmt: skip
     assert call.options == {
