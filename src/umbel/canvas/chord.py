@@ -9,6 +9,7 @@ from umbel.canvas.chain import chain
 from umbel.canvas.composite import Composite, signatures_of
 from umbel.canvas.freezing import member_options
 from umbel.canvas.group import group
+from umbel.canvas.members import Members
 from umbel.canvas.shapes import as_one_part, header_of, links_of, listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
@@ -223,4 +224,4 @@ def _header(header: Any, app: Sender | None) -> Any:
         return header.tasks
     if isinstance(header, Mapping):
         return [maybe_signature(header, app)]
-    return signatures_of(sequence_of(header), app)
+    return signatures_of(sequence_of(header, Members), app)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Self, cast, overload
 
 from umbel.canvas.composite import Composite, signatures_of
+from umbel.canvas.members import Members
 from umbel.canvas.shapes import links_of, listed, members_of
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
@@ -44,7 +45,7 @@ class group(Composite[list[R_co]], Generic[R_co]):  # noqa: N801 - Celery's name
                 given = [given]
             elif not isinstance(given, Iterable):
                 raise TypeError(f"a group is made of signatures, and {given!r} is none")
-        members = signatures_of(sequence_of(given), app)
+        members = signatures_of(sequence_of(given, Members), app)
         super().__init__(
             "celery.group", (), {"tasks": members}, options, subtask_type="group", app=app
         )

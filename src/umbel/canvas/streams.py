@@ -24,14 +24,26 @@ class Stream:
         at = 0
         while True:
             while at < len(kept):
-                yield kept[at]
+                yield self._unpacked(kept[at])
                 at += 1
             if self._rest is None:
                 return
             try:
-                kept.append(next(self._rest))
+                item = next(self._rest)
             except StopIteration:
                 self._rest = None
+            else:
+                kept.append(self._packed(item))
+                at += 1
+                yield item
+
+    def _packed(self, item: Any) -> Any:
+        """What is kept of an item; a subclass may know something smaller."""
+        return item
+
+    def _unpacked(self, kept: Any) -> Any:
+        """The item again, or one that is equal."""
+        return kept
 
     def read(self) -> list[Any]:
         """All of it."""
@@ -72,6 +84,6 @@ class Stream:
         return f"<_regen: {self.read()!r}>"
 
 
-def sequence_of(items: Iterable[Any]) -> Any:
+def sequence_of(items: Iterable[Any], kind: type[Stream] = Stream) -> Any:
     """A list or tuple as it is, anything else as a ``Stream``."""
-    return items if isinstance(items, list | tuple | Stream) else Stream(items)
+    return items if isinstance(items, list | tuple | Stream) else kind(items)
