@@ -5,7 +5,7 @@
 # make storm       kills, freezes and cuts over thousands of tasks: ENGINE, SEED, SECONDS
 # make histories   ten thousand random histories against a model of the promises
 # make guarantees  measures the table of docs/guarantees.md, Celery beside it
-# make docs        writes docs/settings.md from the table of settings
+# make docs        writes docs/settings.md and the tables of docs/moving-from-celery.md
 # make bench       umbel beside Celery and six other queues, in 20 minutes (bench-quick: in one);
 #                  bench-docs writes what it found into docs/performance.md
 
@@ -108,6 +108,7 @@ requirements: $(DEV)/.ready
 
 docs: $(DEV)/.ready
 	$(BIN)/python scripts/settings_page.py > docs/settings.md
+	$(BIN)/python scripts/option_tables.py > docs/.tables && mv docs/.tables docs/moving-from-celery.md
 
 clean:
 	rm -rf build .venv

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from umbel.app.settings import ACCEPTED, DIFFERS, LATER, REFUSED, SETTINGS, WORKS, Setting
+from umbel.app.settings import SETTINGS, Setting
+from umbel.app.support import ACCEPTED, DIFFERS, LATER, REFUSED, WORKS
 
 HEAD = """\
 # Settings
@@ -19,9 +20,9 @@ or the one that `UMBEL_DB` names.
 SECTIONS = {
     WORKS: "As Celery documents them, and umbel's own",
     DIFFERS: "With an effect that is not quite Celery's",
-    ACCEPTED: "Read, and without effect: umbel does so anyway, or has nothing to tune there",
-    LATER: "For parts that are not built yet",
-    REFUSED: "For technologies that umbel does not speak",
+    ACCEPTED: "For what umbel does anyway or does not have: named at a worker's start (INFO)",
+    LATER: "For parts that are not built yet: named at a worker's start (WARNING)",
+    REFUSED: "For what umbel does not have: named at a worker's start (WARNING)",
 }
 
 
@@ -30,6 +31,8 @@ def page() -> str:
     parts = [HEAD]
     for support, title in SECTIONS.items():
         rows = [setting for setting in SETTINGS.values() if setting.support == support]
+        if not rows:
+            continue
         parts.append(f"## {title}\n")
         if support == REFUSED:
             parts.append(", ".join(f"`{setting.name}`" for setting in rows) + "\n")

@@ -22,7 +22,7 @@ def test_an_app_that_asks_for_nothing_special_hears_nothing() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("worker_direct", True),
+        ("worker_agent", "a.b:C"),
         ("beat_schedule", {"each": {"task": "shop.work", "schedule": 3}}),
         ("worker_pool_start_method", "spawn"),
         ("result_persistent", True),

@@ -74,6 +74,14 @@ def test_the_settings_page_is_what_the_table_says() -> None:
     assert page() == (ROOT / "docs" / "settings.md").read_text(), "run `make docs`"
 
 
+def test_the_tables_of_what_is_supported_are_what_the_program_says() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "option_tables.py"))["page"]
+    text = (ROOT / "docs" / "moving-from-celery.md").read_text()
+
+    assert text.count("<!-- table: ") == 4
+    assert written(text) == text, "run `make docs`"
+
+
 def test_the_tests_that_guarantees_names_are_there() -> None:
     page = (ROOT / "docs" / "guarantees.md").read_text()
     named = re.findall(r"`((?:\w+/)+\w+\.py)`", page)

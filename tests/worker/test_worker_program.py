@@ -282,7 +282,7 @@ def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
     worker.wait_for("ready.")
     worker.end(signal.SIGTERM)
 
-    [line] = [line for line in worker.log.splitlines() if "no effect yet" in line]
+    [line] = [line for line in worker.log.splitlines() if "Has no effect" in line]
     assert "WARNING" in line
     for word in ("worker_agent", "result_persistent"):
         assert word in line

@@ -26,7 +26,7 @@ from umbel.app.decorating import TaskDecorator
 from umbel.app.finding import import_named, import_task_modules
 from umbel.app.loader import Loader
 from umbel.app.logs import Logs
-from umbel.app.making import annotate, named, registered
+from umbel.app.making import annotate, named, refuse_attributes, registered
 from umbel.app.periodic import PeriodicTasks
 from umbel.app.publisher import Publisher
 from umbel.app.refusals import REFUSED, refusal, refuse_parts
@@ -320,6 +320,7 @@ class App:
             task.name = self.gen_task_name(kind.__name__, kind.__module__)
         for name, value in options.items():
             setattr(task, name, value)
+        refuse_attributes(task)
         task._app = self
         type(task).on_bound(self)
         self._tasks[task.name] = task
@@ -424,6 +425,7 @@ class App:
                 AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2
             )
         options.update(task_id=task_id, countdown=countdown, eta=eta, expires=expires)
+        options.update(producer=producer, router=router)
         adds_to_parent = options.pop("add_to_parent", True)
         call = call_of(
             name,
@@ -433,7 +435,7 @@ class App:
             options,
             inherits_priority=self.conf.task_inherit_parent_priority,
         )
-        self.publisher.send_one(call, None)
+        self.publisher.send_one(call, None, connection)
         result = (result_cls or handles.AsyncResult)(call.id, task_name=name, app=self)
         if adds_to_parent:
             self.add_to_trail(result)

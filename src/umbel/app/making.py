@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel.app.spelling import refuse_near_misses
+from umbel.app.task import Task
 from umbel.model.errors import NotBuiltYet
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,14 @@ def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -
     name = options["name"]
     _refuse_coroutine(function, name)
     base = options.get("base") or app.Task
-    known = frozenset((*_DECORATOR_ONLY, *_PYDANTIC, *(key for key in dir(base) if key[0] != "_")))
+    known = frozenset(
+        (
+            *_DECORATOR_ONLY,
+            *_PYDANTIC,
+            *REFUSED_ATTRIBUTES,
+            *(key for key in dir(base) if key[0] != "_"),
+        )
+    )
     refuse_near_misses(options, known, f"@app.task of {name}")
     if options.get("filter") is not None:
         function = options["filter"](function)
@@ -78,6 +86,25 @@ def make_task(app: Any, function: Callable[..., Any], options: dict[str, Any]) -
     task = type(short, (base,), attributes)()
     task._app = app
     return task
+
+
+# Of Celery's task, and what to use instead.
+REFUSED_ATTRIBUTES = {
+    "Request": "signals and the task's own hooks see what its requests saw",
+    "Strategy": "signals and the task's own hooks see what its strategies saw",
+    "backend": "results are kept where result_backend says; an app of its own can have another",
+    "from_config": "set the attributes, or task_annotations",
+    "immediate": "it belongs to amqp://",
+    "mandatory": "it belongs to amqp://",
+}
+
+
+def refuse_attributes(task: Any) -> None:
+    """Raise ``NotBuiltYet`` for a task that sets an attribute which nobody would look at."""
+    kind = type(task)
+    for name, instead in REFUSED_ATTRIBUTES.items():
+        if getattr(kind, name, None) not in (None, False, getattr(Task, name, None)):
+            raise NotBuiltYet(f"task {task.name} sets {name}, which is not built: {instead}")
 
 
 def name_of(function: Any) -> str:

@@ -17,14 +17,16 @@ from umbel.app.connections import Connections
 from umbel.app.registry import TaskRegistry
 from umbel.app.retrying import NEVER, RetryPolicy, policy_of, with_retries
 from umbel.app.routing import Routing
+from umbel.app.sending import check_options
 from umbel.app.terms import TermsMaker
 from umbel.model.call import Call
-from umbel.model.errors import ImproperlyConfigured
+from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
 from umbel.model.ids import new_id
 from umbel.model.join import JOIN_TASK, JoinOpening
 from umbel.model.message import Message
 from umbel.model.queues import Queue
 from umbel.model.request import Request
+from umbel.ports.broker import Broker
 from umbel.wire.composition import Template, compose
 
 # Large enough to make round trips cheap, small enough to hold: 10,000 messages are 10 MB.
@@ -165,6 +167,10 @@ class Publisher:
                 openings.append(item)
                 continue
             task = self._tasks.get(item.task)
+            if item.options:
+                check_options(item.options)
+                if item.options.get("connection") is not None:
+                    raise NotBuiltYet("connection= is for calls of one task, not for a canvas")
             if task is not None:
                 task.check_arguments(item.args, item.kwargs)
             messages.append(self.compose(item, task))
@@ -186,8 +192,11 @@ class Publisher:
         self._tell_receivers([call])
         return message
 
-    def send_one(self, call: Call, task: Any) -> None:
-        """Publish one call, with its own ``retry`` and ``retry_policy``."""
+    def send_one(self, call: Call, task: Any, connection: Any = None) -> None:
+        """Publish one call, with its own ``retry`` and ``retry_policy``.
+
+        ``connection`` is one of ``app.connection(URL)``, where it shall go elsewhere.
+        """
         message = self.compose(call, task)
         options = call.options
         policy = self._policy
@@ -198,7 +207,11 @@ class Publisher:
                 base = policy if policy is not NEVER else RetryPolicy()
                 policy = policy_of(options.get("retry_policy"), base)
             self._declare(options)
-        self._publish([message], (), policy)
+        if connection is None:
+            self._publish([message], (), policy)
+        else:
+            broker = _broker_of(connection)
+            with_retries(lambda: broker.publish([message]), policy)
         if signals.after_task_publish.receivers or signals.task_sent.receivers or self._tells_sent:
             self._told([call], [message])
 
@@ -289,3 +302,14 @@ class Publisher:
                 eta=call.options.get("eta"),
                 taskset=call.group_id,
             )
+
+
+def _broker_of(connection: Any) -> Broker:
+    # Not at the top: 3 ms, and hardly anybody names a connection.
+    from umbel.app.connecting import Connection
+
+    if not isinstance(connection, Connection):
+        raise NotBuiltYet(
+            f"apply_async(connection={connection!r}): wanted one that app.connection(URL) has made"
+        )
+    return connection.broker

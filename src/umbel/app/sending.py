@@ -14,6 +14,7 @@ from typing import Any
 from umbel.app.spelling import refuse_near_misses
 from umbel.canvas.shapes import links_of
 from umbel.model.call import Call
+from umbel.model.errors import NotBuiltYet
 from umbel.model.request import Request, running
 
 # Have a field of their own in a Call.
@@ -34,24 +35,38 @@ TERMS = frozenset(
     }
 )  # fmt: skip
 
-# Say something about the sending, or belong to parts of kombu that umbel has no need of: a
-# producer, connection or publisher to use (connections are per thread), AMQP's delivery flags.
+# Say something about the sending.
 OTHERS = frozenset(
     {
-        "add_to_parent", "confirm_timeout", "connection", "declare", "immediate", "mandatory",
-        "producer", "publisher", "result_cls", "retry", "retry_policy", "route_name", "router",
-        "task_type", "timeout", "publish_timeout", "allow_callbacks", "chord_size",
-        "chord_error_from_stack",
+        "add_to_parent", "connection", "declare", "result_cls", "retry",
+        "retry_policy", "route_name", "task_type",
     }
 )  # fmt: skip
 
 # Properties of a message that AMQP knows; written as they are.
 PROPERTIES = frozenset(
     {
-        "app_id", "cluster_id", "content_encoding", "content_type", "delivery_mode", "expiration",
-        "message_id", "timestamp", "type", "user_id",
+        "app_id", "cluster_id", "delivery_mode", "expiration", "message_id", "timestamp", "type",
+        "user_id",
     }
 )  # fmt: skip
+
+# Belong to what umbel does not have, and what to use instead. None and False ask for nothing.
+_NO_KOMBU = (
+    "connections are umbel's own, one a thread; connection=app.connection(URL) names another"
+)
+_NO_AMQP = "it belongs to amqp://"
+REFUSED = {
+    "producer": _NO_KOMBU,
+    "publisher": _NO_KOMBU,
+    "router": "set task_routes, or give queue=",
+    "immediate": _NO_AMQP,
+    "mandatory": "it belongs to amqp://; task_create_missing_queues = False refuses unknown queues",
+    "confirm_timeout": "the call returns when the broker has the message",
+    "timeout": "broker_connection_timeout and retry_policy bound how long sending takes",
+    "content_type": "serializer= says it",
+    "content_encoding": "serializer= says it",
+}
 
 KNOWN = FIELDS | TERMS | OTHERS | PROPERTIES
 _accepted: set[str] = set()  # names that were looked at once and are nobody's near miss
@@ -62,9 +77,18 @@ def check_options(options: Mapping[str, Any]) -> None:
     unknown = options.keys() - KNOWN
     if not unknown or unknown <= _accepted:
         return
-    strangers = sorted(unknown.difference(_accepted, options.get("stamped_headers") or ()))
+    stamps = options.get("stamped_headers") or ()
+    for name in sorted(unknown.intersection(REFUSED).difference(stamps)):
+        refuse_option(name, options[name])
+    strangers = sorted(unknown.difference(_accepted, REFUSED, stamps))
     refuse_near_misses(strangers, KNOWN, "apply_async()")
     _accepted.update(strangers)
+
+
+def refuse_option(name: str, value: Any) -> None:
+    """Raise ``NotBuiltYet`` for an option of ``REFUSED`` that asks for something."""
+    if value is not None and value is not False:
+        raise NotBuiltYet(f"apply_async({name}=...): {REFUSED[name]}")
 
 
 def sending_request() -> Request | None:

@@ -11,12 +11,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-# What umbel makes of a setting.
-WORKS = "works"  # as Celery documents it
-DIFFERS = "differs"  # has an effect, but not quite Celery's: the note says which
-ACCEPTED = "accepted"  # asks for what umbel does anyway, or tunes what it does not have
-LATER = "later"  # belongs to a part that is not built yet, and is refused where it is used
-REFUSED = "refused"  # belongs to a technology that umbel does not speak
+from umbel.app.support import ACCEPTED, DIFFERS, LATER, REFUSED, WORKS
 
 
 class Setting(NamedTuple):
@@ -27,6 +22,7 @@ class Setting(NamedTuple):
     default: Any
     support: str
     note: str = ""
+    granted: tuple[Any, ...] = ()  # values that ask for what umbel does anyway
 
 
 PROCESS_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
@@ -38,7 +34,7 @@ PUBLISH_RETRY_POLICY = {
     "interval_step": 0.2,
 }
 
-# (name, default) or (name, default, support, note); WORKS where nothing is said.
+# (name, default) or (name, default, support, note, granted...); WORKS where nothing is said.
 _ROWS: tuple[tuple[Any, ...], ...] = (
     # general
     ("accept_content", ("json",)),
@@ -72,14 +68,14 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("task_annotations", None),
     ("task_compression", None),
     ("task_create_missing_queue_exchange_type", None),
-    ("task_create_missing_queue_type", "classic", LATER, "comes with amqp://"),
+    ("task_create_missing_queue_type", "classic", REFUSED, "belongs to amqp://"),
     ("task_create_missing_queues", True),
-    ("task_default_delivery_mode", 2, ACCEPTED, "messages are always stored"),
+    ("task_default_delivery_mode", 2, DIFFERS, "it is written, and every message is stored"),
     ("task_default_exchange", None),
     ("task_default_exchange_type", "direct"),
     ("task_default_priority", None),
     ("task_default_queue", "celery"),
-    ("task_default_queue_type", "classic", LATER, "comes with amqp://"),
+    ("task_default_queue_type", "classic", REFUSED, "belongs to amqp://"),
     ("task_default_rate_limit", None),
     ("task_default_routing_key", None),
     ("task_eager_propagates", False),
@@ -89,7 +85,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("task_protocol", 2, DIFFERS, "2 is written, 1 is read; asking for 1 is refused"),
     ("task_publish_retry", True),
     ("task_publish_retry_policy", PUBLISH_RETRY_POLICY),
-    ("task_queue_max_priority", None, ACCEPTED, "every queue has priorities 0 to 9"),
+    ("task_queue_max_priority", None, ACCEPTED, "every queue has priorities 0 to 9", 9, 10),
     ("task_queues", None),
     (
         "task_reject_on_worker_lost",
@@ -97,8 +93,8 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         DIFFERS,
         "a lost task runs again, up to task_max_deliveries times; an explicit False fails it",
     ),
-    ("task_remote_tracebacks", False, LATER),
-    ("task_repr_maxlevels", 3, ACCEPTED),
+    ("task_remote_tracebacks", False, REFUSED, "tracebacks are text: result.traceback"),
+    ("task_repr_maxlevels", 3, ACCEPTED, "arguments are shown by their length"),
     ("task_retry_on_worker_lost", False, DIFFERS, "see task_reject_on_worker_lost"),
     ("task_routes", None),
     ("task_send_sent_event", False),
@@ -110,10 +106,10 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("task_track_started", False),
     # results
     ("result_backend", None),
-    ("result_backend_always_retry", False, ACCEPTED, "a lost connection is always retried"),
-    ("result_backend_base_sleep_between_retries_ms", 10, ACCEPTED),
-    ("result_backend_max_retries", float("inf"), ACCEPTED),
-    ("result_backend_max_sleep_between_retries_ms", 10_000, ACCEPTED),
+    ("result_backend_always_retry", False, ACCEPTED, "a lost connection is always retried", True),
+    ("result_backend_base_sleep_between_retries_ms", 10, ACCEPTED, "umbel backs off by itself"),
+    ("result_backend_max_retries", float("inf"), ACCEPTED, "until the timeout of the caller"),
+    ("result_backend_max_sleep_between_retries_ms", 10_000, ACCEPTED, "umbel backs off by itself"),
     ("result_backend_transport_options", {}),
     ("result_cache_max", -1, ACCEPTED, "nothing is cached beyond its AsyncResult"),
     ("result_chord_expires", None, ACCEPTED, "chord keys live at least 30 days"),
@@ -133,9 +129,9 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("redis_max_connections", None, ACCEPTED, "one connection a thread"),
     ("redis_password", None),
     ("redis_port", None),
-    ("redis_retry_on_timeout", False, ACCEPTED, "always"),
+    ("redis_retry_on_timeout", False, ACCEPTED, "always", True),
     ("redis_socket_connect_timeout", None),
-    ("redis_socket_keepalive", False, ACCEPTED),
+    ("redis_socket_keepalive", False, ACCEPTED, "always on", True),
     ("redis_socket_timeout", 120.0),
     ("redis_username", None),
     # broker
@@ -145,16 +141,27 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("broker_transport", None),
     ("broker_transport_options", {}),
     ("broker_connection_timeout", 4.0),
-    ("broker_connection_retry", True, ACCEPTED),
-    ("broker_connection_retry_on_startup", None, ACCEPTED),
-    ("broker_connection_max_retries", 100, ACCEPTED),
-    ("broker_channel_error_retry", False, ACCEPTED),
-    ("broker_failover_strategy", None, LATER),
-    ("broker_heartbeat", 120, LATER, "comes with amqp://"),
-    ("broker_heartbeat_checkrate", 3.0, LATER, "comes with amqp://"),
+    ("broker_connection_retry", True, ACCEPTED, "always"),
+    ("broker_connection_retry_on_startup", None, ACCEPTED, "always", True),
+    ("broker_connection_max_retries", 100, ACCEPTED, "a worker tries for ever", 0, None),
+    ("broker_channel_error_retry", False, ACCEPTED, "always", True),
+    (
+        "broker_failover_strategy",
+        None,
+        REFUSED,
+        "servers are tried in the order that they are listed in",
+        "round-robin",
+    ),
+    ("broker_heartbeat", 120, ACCEPTED, "belongs to amqp://", 0, None),
+    ("broker_heartbeat_checkrate", 3.0, ACCEPTED, "belongs to amqp://"),
     ("broker_host", None),
-    ("broker_login_method", None, LATER, "comes with amqp://"),
-    ("broker_native_delayed_delivery_queue_type", "quorum", LATER, "comes with amqp://"),
+    ("broker_login_method", None, REFUSED, "belongs to amqp://"),
+    (
+        "broker_native_delayed_delivery_queue_type",
+        "quorum",
+        ACCEPTED,
+        "tasks with an eta wait at the broker",
+    ),
     ("broker_password", None),
     ("broker_pool_acquire_timeout", None, ACCEPTED, "one connection a thread"),
     ("broker_pool_limit", 10, ACCEPTED, "one connection a thread"),
@@ -163,7 +170,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("broker_user", None),
     ("broker_vhost", None),
     # worker
-    ("worker_agent", None, LATER),
+    ("worker_agent", None, REFUSED, "there are no agents"),
     (
         "worker_autoscaler",
         "celery.worker.autoscale:Autoscaler",
@@ -178,14 +185,14 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ),
     ("worker_concurrency", None),
     ("worker_consumer", "celery.worker.consumer:Consumer", REFUSED, "there are no bootsteps"),
-    ("worker_deduplicate_successful_tasks", False, ACCEPTED, "a SUCCESS is final"),
-    ("worker_detect_quorum_queues", True, LATER, "comes with amqp://"),
-    ("worker_direct", False, LATER),
-    ("worker_disable_prefetch", False, ACCEPTED, "what is not begun is given back"),
+    ("worker_deduplicate_successful_tasks", False, ACCEPTED, "a SUCCESS is final", True),
+    ("worker_detect_quorum_queues", True, ACCEPTED, "belongs to amqp://", False),
+    ("worker_direct", False),
+    ("worker_disable_prefetch", False, DIFFERS, "on: a child claims one message at a time"),
     ("worker_disable_rate_limits", False),
-    ("worker_enable_prefetch_count_reduction", True, ACCEPTED),
+    ("worker_enable_prefetch_count_reduction", True, ACCEPTED, "there is no prefetch count"),
     ("worker_enable_remote_control", True),
-    ("worker_enable_soft_shutdown_on_idle", False, ACCEPTED, "an idle worker holds nothing"),
+    ("worker_enable_soft_shutdown_on_idle", False, ACCEPTED, "an idle worker holds nothing", True),
     ("worker_eta_task_limit", None, ACCEPTED, "tasks with an eta wait at the broker"),
     ("worker_hijack_root_logger", True),
     ("worker_lease_heartbeat", 2.0, WORKS, "umbel's own: seconds between renewals of leases"),
@@ -197,7 +204,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("worker_max_memory_per_child", None),
     ("worker_max_tasks_per_child", None),
     ("worker_pool", "prefork"),
-    ("worker_pool_putlocks", True, ACCEPTED),
+    ("worker_pool_putlocks", True, ACCEPTED, "there are no locks between processes"),
     ("worker_pool_restarts", False, DIFFERS, "everything is imported anew, always"),
     ("worker_pool_start_method", "fork", DIFFERS, "fork only"),
     ("worker_prefetch_multiplier", 4, DIFFERS, "bounds a child's batch only when set"),
@@ -321,8 +328,8 @@ def _old_name(name: str) -> str:
 def _table() -> dict[str, Setting]:
     table = {}
     for name, default, *rest in _ROWS:
-        support, note = (*rest, WORKS, "")[:2] if len(rest) != 1 else (rest[0], "")
-        table[name] = Setting(name, _old_name(name), default, support, note)
+        support, note, *granted = (*rest, "") if len(rest) == 1 else rest or (WORKS, "")
+        table[name] = Setting(name, _old_name(name), default, support, note, tuple(granted))
     for name in _ELSEWHERE.split():
         note = "belongs to a result backend that umbel does not have"
         table[name] = Setting(name, _old_name(name), None, REFUSED, note)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 
 from umbel.app import steering
 from umbel.app.arguments import Check, check_of
-from umbel.app.sending import call_of
+from umbel.app.sending import call_of, refuse_option
 from umbel.canvas import batches
 from umbel.canvas.shapes import links_of
 from umbel.canvas.signature import Signature, signature
@@ -250,6 +250,8 @@ class Task(Generic[P, R_co]):
         """
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
+        if producer is not None:
+            refuse_option("producer", producer)
         self.check_arguments(args, kwargs)
         if self.dumps_models:
             # Not at the top: for tasks with pydantic=True only.
@@ -272,6 +274,8 @@ class Task(Generic[P, R_co]):
             if shadow:
                 options["shadow"] = shadow
             adds_to_parent = options.pop("add_to_parent", True)
+            connection = options.pop("connection", None)
+            kind = options.pop("result_cls", None) or AsyncResult
             call = call_of(
                 self.name,
                 args,
@@ -281,10 +285,10 @@ class Task(Generic[P, R_co]):
                 inherits_priority=conf.task_inherit_parent_priority,
             )
         else:
-            adds_to_parent = False
+            adds_to_parent, connection, kind = False, None, AsyncResult
             call = Call(self.name, args, kwargs, app.new_id())
-        app.publisher.send_one(call, self)
-        result = AsyncResult(call.id, None, self.name, app)
+        app.publisher.send_one(call, self, connection)
+        result = kind(call.id, None, self.name, app)
         ignores = call.options.get("ignore_result")
         if self.ignore_result if ignores is None else ignores:
             result.ignored = True

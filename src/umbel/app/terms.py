@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from umbel.app.routing import Destination, Routing
-from umbel.app.sending import KNOWN, PROPERTIES
+from umbel.app.sending import KNOWN, PROPERTIES, REFUSED
 from umbel.model import ids
 from umbel.model.call import Call
 from umbel.model.clock import parse_iso8601
@@ -21,6 +21,7 @@ TASK_OPTIONS = (
     "queue", "routing_key", "exchange", "priority", "expires", "serializer", "delivery_mode",
     "compression", "time_limit", "soft_time_limit", "ignore_result",
 )  # fmt: skip
+_DELIVERY_MODES = {"transient": 1, "persistent": 2}
 
 
 def task_options(task: Any) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class TermsMaker:
         self._serializer: str = conf.task_serializer
         self._compression: str | None = conf.task_compression
         self._priority: int | None = conf.task_default_priority
+        self._delivery_mode: Any = conf.task_default_delivery_mode
 
     def terms_of(self, call: Call, task: Any) -> Terms:
         """The terms of a call; ``task`` is None for a name that is not registered here."""
@@ -52,6 +54,8 @@ class TermsMaker:
         to: Destination = self._routing.destination(options)
         eta, due = self._eta(get("eta"), get("countdown"))
         expires, expiration = self._expires(get("expires"))
+        if expiration is None and get("expiration") is not None:
+            expiration = int(_seconds(get("expiration"), "expiration") * 1000)
         hard, soft = _limit(options, "time_limit"), _limit(options, "soft_time_limit")
         if hard is not None and soft is not None and soft > hard:
             raise ValueError("soft_time_limit must be less than or equal to time_limit")
@@ -85,8 +89,21 @@ class TermsMaker:
             kwargsrepr=get("kwargsrepr"),
             replaced_task_nesting=get("replaced_task_nesting") or 0,
             correlation_id=get("correlation_id"),
-            properties=_properties(options, stamp_names),
+            properties=self._properties(options, stamp_names),
         )
+
+    def _properties(self, options: Mapping[str, Any], stamps: list[str] | None) -> dict[str, Any]:
+        # What AMQP knows, and what nobody knows: Celery passes both on.
+        found = {
+            name: value
+            for name, value in options.items()
+            if (name in PROPERTIES or name not in KNOWN)
+            and name not in (stamps or ())
+            and name not in REFUSED
+        }
+        mode: Any = found.get("delivery_mode") or self._delivery_mode
+        found["delivery_mode"] = _DELIVERY_MODES.get(mode, mode)
+        return found
 
     def _merged(self, call: Call, task: Any) -> Mapping[str, Any]:
         # Weakest first: the task's attributes, its route, what the caller said.
@@ -94,7 +111,9 @@ class TermsMaker:
         given = call.options
         if task is not None and given.get("shadow") is None and task.overrides("shadow_name"):
             options["shadow"] = task.shadow_name(call.args, call.kwargs, given)
-        route = self._routing.route(call.task, call.args, call.kwargs, {**options, **given}, task)
+        name = given.get("route_name") or call.task
+        as_task = given.get("task_type") or task
+        route = self._routing.route(name, call.args, call.kwargs, {**options, **given}, as_task)
         if route:
             if "queue" in route or "exchange" in route:
                 # A route is a place as a whole, not a mix with the task's own.
@@ -181,13 +200,4 @@ def _stamps(options: Mapping[str, Any], names: list[str] | None) -> dict[str, An
         name: options[name] if name in options else ready.get(name)
         for name in names
         if name in options or name in ready
-    }
-
-
-def _properties(options: Mapping[str, Any], stamps: list[str] | None) -> dict[str, Any]:
-    # What AMQP knows, and what nobody knows: Celery passes both on.
-    return {
-        name: value
-        for name, value in options.items()
-        if (name in PROPERTIES or name not in KNOWN) and name not in (stamps or ())
     }

@@ -115,7 +115,6 @@ class chunks(Composite[list[list[R_co]]], Generic[R_co]):  # noqa: N801 - Celery
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> GroupResult[list[R_co]]:
         """Send the group of chunks."""

@@ -113,7 +113,6 @@ class chain(Composite[R_co]):  # noqa: N801 - Celery's name
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> AsyncResult[R_co]:
         """Send it. The arguments go to the first step, before its own."""

@@ -118,7 +118,6 @@ class chord(Composite[R_co]):  # noqa: N801 - Celery's name
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> AsyncResult[R_co]:
         """Send the header. Gives the result of the body, whose ``parent`` is the header's."""

@@ -28,7 +28,6 @@ class Composite(Signature[R_co]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> AsyncResult[R_co]:
         """Send it. The arguments go to whatever runs first, before its own."""

@@ -92,7 +92,6 @@ class group(Composite[list[R_co]], Generic[R_co]):  # noqa: N801 - Celery's name
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> GroupResult[R_co]:
         """Send all members, with ``options`` laid over theirs; gives a ``GroupResult``."""

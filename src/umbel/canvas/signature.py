@@ -217,7 +217,6 @@ class Signature(dict[str, Any], Generic[R_co]):
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        route_name: str | None = None,
         **options: Any,
     ) -> AsyncResult[R_co]:
         """Send it, with more arguments (put before its own) and options (laid over its own)."""

@@ -57,7 +57,6 @@ _TAKEN = (
     "root_id",
     "parent_id",
     "add_to_parent",
-    "producer",
 )
 # Who sends it; laid over whatever is sent first.
 _SENDER = ("root_id", "parent_id")
@@ -172,7 +171,6 @@ class Unroller:
             link_error,
             root_id,
             parent_id,
-            _,
             _,
         ) = [options.pop(name, None) for name in _TAKEN]
         if options.get("priority", 0) is None:

@@ -239,7 +239,12 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
     help="Between two heartbeat events, for monitors; else 2.",
 )
 @click.option(
-    "-O", "--optimization", type=click.Choice(["default", "fair"]), hidden=True, expose_value=False
+    "-O",
+    "--optimization",
+    type=click.Choice(["default", "fair"]),
+    hidden=True,
+    expose_value=False,
+    help="Work is never reserved behind a long task.",
 )
 @_option(
     "--reload",
@@ -253,10 +258,22 @@ _BEAT = "there is no beat yet; let cron or a systemd timer run `umbel -A APP cal
     type=start_method,
     hidden=True,
     expose_value=False,
+    help="Children are forked; spawn is refused.",
 )
 # What is kept there, revocations, is kept at the broker.
-@click.option("-S", "--statedb", hidden=True, expose_value=False)
-@click.option("--disable-prefetch", is_flag=True, hidden=True)
+@click.option(
+    "-S",
+    "--statedb",
+    hidden=True,
+    expose_value=False,
+    help="Revocations are kept at the broker; the file is not written.",
+)
+@click.option(
+    "--disable-prefetch",
+    is_flag=True,
+    hidden=True,
+    help="A child claims one message at a time.",
+)
 @_refused("-D", "--detach", is_flag=True, instead=_SERVICE)
 @_refused("--uid", instead=_SERVICE)
 @_refused("--gid", instead=_SERVICE)

@@ -129,6 +129,7 @@ MODULES = {
         umbel: uuid gen_unique_id=uuid
         umbel.compat.toolbox: chunks get_cls_by_name=symbol_by_name get_full_cls_name=qualname
             import_from_cwd instantiate nodename nodesplit noop
+        umbel.model.queues: worker_direct=direct_queue
     """,
     "celery.utils.dispatch": "umbel.app.signals: Signal",
     "celery.utils.functional": """
@@ -153,6 +154,7 @@ MODULES = {
     """,
     "celery.utils.nodenames": """
         umbel.compat.toolbox: nodename nodesplit
+        umbel.model.queues: worker_direct=direct_queue
         umbel.model.ids: gethostname=hostname
         umbel.worker.nodes: default_nodename=node_name
     """,

@@ -146,6 +146,14 @@ class Broadcast(Queue):
         )
 
 
+def direct_queue(node: str | Queue) -> Queue:
+    """The queue that only the worker of this name consumes, where it has ``worker_direct``.
+
+    Celery's names: ``w1@host.dq2``, of the exchange ``C.dq2`` under the key ``w1@host``.
+    """
+    return node if isinstance(node, Queue) else Queue(f"{node}.dq2", Exchange("C.dq2"), node)
+
+
 # A worker keeps its copies of broadcasts in a queue of its own.
 _OWN = "umbel.broadcast."
 

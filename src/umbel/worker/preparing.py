@@ -17,11 +17,11 @@ from typing import Any
 from umbel.app import finding, logs, rates, signals
 from umbel.app.settings import PROCESS_FORMAT
 from umbel.app.task import FromSetting
-from umbel.app.unheeded import unheeded
+from umbel.app.unheeded import needless, unheeded
 from umbel.engines import opening
 from umbel.engines.opening import address
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
-from umbel.model.queues import is_own_queue, own_queue
+from umbel.model.queues import direct_queue, is_own_queue, own_queue
 from umbel.wire import json_forms, serializers
 from umbel.worker import banner, reloading
 from umbel.worker.app_panel import AppPanel
@@ -87,7 +87,7 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
         if not options.quiet:
             _show(app, node, briefing)
         _say_what_differs(app)
-        _say_what_is_unheeded(app, options)
+        _say_what_is_unheeded(app)
 
     run_child = _loaded_for_children(briefing)
 
@@ -159,6 +159,10 @@ def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> 
     broker_options, result_options = app.connections.engine_options()
     _check_rate_limits(app)
     names = app.routing.consumed_queues(options.queues, options.exclude_queues)
+    if conf.worker_direct:
+        direct = direct_queue(node)
+        app.routing.queues[direct.name] = direct
+        names.append(direct.name)
     fanouts = app.routing.fanouts(names)
     queues = app.routing.stored_queues(names)
     if fanouts:
@@ -352,12 +356,11 @@ def _say_what_differs(app: Any) -> None:
         )
 
 
-def _say_what_is_unheeded(app: Any, options: WorkerOptions) -> None:
-    asked = unheeded(app)
-    if asked:
-        logger.warning(
-            "Has no effect yet: %s", "; ".join(asked), extra={"event": "worker-unheeded"}
-        )
+def _say_what_is_unheeded(app: Any) -> None:
+    if asked := unheeded(app):
+        logger.warning("Has no effect: %s", "; ".join(asked), extra={"event": "worker-unheeded"})
+    if tuned := needless(app):
+        logger.info("Needs no setting: %s", "; ".join(tuned), extra={"event": "worker-needless"})
 
 
 def _print(text: str) -> None:
