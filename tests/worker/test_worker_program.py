@@ -275,7 +275,10 @@ def test_an_idle_worker_burns_no_measurable_processor_time(start):
 
 
 def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
-    asking = "\napp.conf.update(worker_agent='agent', result_persistent=True)\n"
+    asking = (
+        "\napp.conf.update(worker_agent='agent', result_persistent=True, broker_pool_limit=3,"
+        " broker_connection_retry_on_startup=True)\n"
+    )
     (folder / "asking.py").write_text(APP + asking)
 
     worker = start("-c", "1", "-l", "INFO", app="asking")
@@ -286,6 +289,28 @@ def test_what_has_no_effect_yet_is_said_in_one_line(start, folder):
     assert "WARNING" in line
     for word in ("worker_agent", "result_persistent"):
         assert word in line
+    [line] = [line for line in worker.log.splitlines() if "Needs no setting" in line]
+    assert "INFO" in line
+    assert line.endswith("Needs no setting: broker_pool_limit (one connection a thread)")
+
+
+def test_a_worker_takes_what_is_sent_to_it_alone(start, folder):
+    (folder / "direct.py").write_text(
+        APP.replace('Celery("shop")', 'Celery("shop", worker_direct=True)')
+    )
+    send = "import direct; direct.add.apply_async((1, 2), queue='w2@here.dq2')"
+
+    workers = {
+        name: start("-c", "1", "-l", "INFO", "-n", f"{name}@here", app="direct")
+        for name in ("w1", "w2")
+    }
+    for worker in workers.values():
+        worker.wait_for("ready.")
+    subprocess.run([sys.executable, "-c", send], cwd=folder, check=True, timeout=LIMIT_S)
+
+    workers["w2"].wait_for("succeeded")
+    assert "w1@here.dq2" in workers["w1"].log
+    assert "succeeded" not in workers["w1"].log
 
 
 def test_a_print_without_a_line_end_is_logged_before_its_task_ends(start, folder):

@@ -77,7 +77,7 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
         app.conf.worker_log_datefmt,
         app.log.supports_color(colorize, logfile),
     )
-    briefing = _briefing(app, options, node, log)
+    briefing = briefing_of(app, options, node, log)
     facade.concurrency = briefing.children * briefing.threads
     facade.pool_cls = briefing.pool
     signals.celeryd_after_setup.send(sender=node, instance=facade, conf=app.conf)
@@ -148,7 +148,8 @@ def _app_of(options: WorkerOptions) -> Any:
     return app
 
 
-def _briefing(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> Briefing:
+def briefing_of(app: Any, options: WorkerOptions, node: str, log: LogSettings) -> Briefing:
+    """What the app's settings and the command line ask of the supervisor."""
     conf = app.conf
     pool = _pool_of(options.pool or conf.worker_pool)
     width = _concurrency(options, conf, pool)
