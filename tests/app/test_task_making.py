@@ -237,7 +237,7 @@ def test_the_last_app_is_the_current_one_in_every_thread() -> None:
     assert seen == [app.main]
 
 
-@pytest.mark.parametrize("part", ["amqp", "Beat", "pool", "Worker"])
+@pytest.mark.parametrize("part", ["Beat", "prepare_config", "loader_cls", "Worker"])
 def test_parts_that_are_not_built_say_what_to_use(app: Celery, part: str) -> None:
     with pytest.raises(NotBuiltYet, match=rf"app\.{part}: "):
         getattr(app, part)

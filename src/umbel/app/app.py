@@ -18,21 +18,23 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 
 from umbel.app import shared, signals
+from umbel.app.access import BrokerAccess
 from umbel.app.archive import TaskArchive
 from umbel.app.config import Settings
 from umbel.app.connections import Connections
 from umbel.app.dead import DeadLetters
 from umbel.app.decorating import TaskDecorator
 from umbel.app.finding import import_named, import_task_modules
+from umbel.app.fitting import Fitting
 from umbel.app.loader import Loader
 from umbel.app.logs import Logs
 from umbel.app.making import annotate, named, refuse_attributes, registered
 from umbel.app.periodic import PeriodicTasks
 from umbel.app.publisher import Publisher
-from umbel.app.refusals import REFUSED, refusal, refuse_parts
+from umbel.app.refusals import is_refused, refusal, refuse_parts
 from umbel.app.registry import TaskRegistry, task_name
 from umbel.app.routing import Routing
-from umbel.app.sending import call_of, sending_request
+from umbel.app.sending import call_of, sending_request, way_of
 from umbel.app.settings import NEW_NAMES, SETTINGS
 from umbel.app.signals import Signal
 from umbel.app.spelling import refuse_near_misses
@@ -60,7 +62,7 @@ _ARGUMENTS = frozenset(
 )  # fmt: skip
 
 
-class App:
+class App(BrokerAccess, Fitting):
     """An application: its settings, its tasks, and the way to its broker and results."""
 
     task_cls: Any = Task
@@ -425,7 +427,7 @@ class App:
                 AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2
             )
         options.update(task_id=task_id, countdown=countdown, eta=eta, expires=expires)
-        options.update(producer=producer, router=router)
+        options.update(router=router)
         adds_to_parent = options.pop("add_to_parent", True)
         call = call_of(
             name,
@@ -435,7 +437,7 @@ class App:
             options,
             inherits_priority=self.conf.task_inherit_parent_priority,
         )
-        self.publisher.send_one(call, None, connection)
+        self.publisher.send_one(call, None, connection or way_of(producer, self))
         result = (result_cls or handles.AsyncResult)(call.id, task_name=name, app=self)
         if adds_to_parent:
             self.add_to_trail(result)
@@ -461,9 +463,9 @@ class App:
         """Remote control of workers: ``umbel.control.client.Control``."""
         if self._control is None:
             # Not at the top: 4 ms, and hardly any program that sends tasks asks for it.
-            from umbel.app.control import control_of
+            from umbel.app.control import AppControl
 
-            self._control = control_of(self)
+            self._control = AppControl(self)
         return self._control
 
     @property
@@ -471,14 +473,10 @@ class App:
         """Queues and routes, worked out from the settings as they are now."""
         made = self._routing
         if made is None or made[0] != self.conf.revision:
-            routing = Routing(self.conf)
+            routing = Routing(self.conf, made[1] if made else None)
             # Reading may have loaded the settings, which counts as a revision.
             made = self._routing = (self.conf.revision, routing)
         return made[1]
-
-    def select_queues(self, queues: Any = None) -> list[str]:
-        """The names of queues, created where they are not declared."""
-        return self.routing.consumed_queues(queues)
 
     @property
     def oid(self) -> str:
@@ -521,18 +519,6 @@ class App:
 
         return Events(self)
 
-    def connection(self, url: str | None = None) -> Any:
-        """The way to the broker, or to another one, for receivers of events and inspectors."""
-        from umbel.app.connecting import Connection
-
-        return Connection(self.connections, url)
-
-    connection_for_read = connection_for_write = default_connection = connection
-
-    def connection_or_acquire(self, connection: Any = None, pool: bool = True) -> Any:
-        """The connection that is given, or one of its own: ``with`` it."""
-        return connection or self.connection()
-
     def open_pair(self) -> Pair:
         """A fresh broker and store, which belong to the caller."""
         return self.connections.open_pair()
@@ -571,7 +557,7 @@ class App:
         return bugreport(self)
 
     def __getattr__(self, name: str) -> Any:
-        if name in REFUSED:
+        if is_refused(name):
             raise refusal(name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

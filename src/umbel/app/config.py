@@ -86,10 +86,10 @@ class Settings:
             return settings[name]
         return settings[new_name(name)]
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         """The setting, or the default."""
         try:
-            return self[name]
+            return self[key]
         except KeyError:
             return default
 
@@ -163,11 +163,29 @@ class Settings:
         del self._changes[new_name(name)]
         self._refresh()
 
-    def setdefault(self, name: str, default: Any = None) -> Any:
+    def setdefault(self, key: str, default: Any = None) -> Any:
         """The setting; set to ``default`` where nobody has given it."""
-        if not self.is_set(new_name(name)):
-            self[name] = default
-        return self[name]
+        if not self.is_set(new_name(key)):
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Take back what was set here, and give it. Raises ``KeyError`` without a default."""
+        found = self._changes.pop(new_name(key), *default)
+        self._refresh()
+        return found
+
+    def copy(self) -> dict[str, Any]:
+        """All settings, as a dictionary."""
+        return dict(self.items())
+
+    def without_defaults(self) -> dict[str, Any]:
+        """What was given, as a dictionary."""
+        return {name: value for name, value in self.items() if self.is_set(name)}
+
+    def get_by_parts(self, *parts: str) -> Any:
+        """The setting whose name is made of these: ``get_by_parts("task", "serializer")``."""
+        return self["_".join(part for part in parts if part)]
 
     def update(self, *mappings: Any, **named: Any) -> None:
         """Set several. A name that looks misspelt raises ``ImproperlyConfigured``."""

@@ -45,7 +45,7 @@ _TASKS_THAT_DIFFER = {
 }
 
 # Methods of Celery's Task that its own parts call; a task of umbel has no such attribute.
-INSIDE = ("add_around", "add_trail", "annotate", "request_stack", "start_strategy")
+INSIDE = ("add_around", "annotate", "start_strategy")
 # Said to the decorator beside the attributes.
 DECORATOR = (
     "base", "bind", "filter", "lazy", "pydantic", "pydantic_context", "pydantic_dump_kwargs",

@@ -5,29 +5,56 @@ from __future__ import annotations
 from typing import Any
 
 from umbel.model.errors import NotBuiltYet
+from umbel.model.refused import NotBuiltAttribute
 
-_KOMBU = "umbel has connections of its own, one a thread; use send_task, or a Redis client of yours"
+_SETTINGS = "use on_configure, config_from_object or add_defaults"
 _BEAT = "schedules are not built yet; let cron run `umbel -A APP call TASK`"
 
 REFUSED = {
-    "amqp": "use task_queues and app.routing.queues",
-    "default_producer": _KOMBU,
-    "pool": _KOMBU,
-    "producer_pool": _KOMBU,
-    "producer_or_acquire": _KOMBU,
     "Beat": _BEAT,
     "WorkController": "start workers with app.worker_main() or `umbel worker`",
     "Worker": "start workers with app.worker_main() or `umbel worker`",
+    "annotations": "set task_annotations; tasks have them once the app is finalized",
+    "config_from_cmdline": "use config_from_object, or app.conf.update",
+    "create_task_cls": "app.Task is the base of the app's tasks",
+    "prepare_config": _SETTINGS,
+    "type_checker": "typing=False, of the app or of a task, switches the check off",
 }
 
-
-class NotBuiltAttribute(NotBuiltYet, AttributeError):
-    """Also an ``AttributeError``, so that ``hasattr`` says what is true."""
+# What a subclass of the app would set in vain.
+_NOT_EXCHANGED = {
+    "Pickler": "an app is not pickled; tasks and results find it by name",
+    "amqp_cls": "use task_queues and task_routes",
+    "annotations": "set task_annotations",
+    "backend_cls": "set result_backend",
+    "builtin_fixups": "give Celery(fixups=[...])",
+    "control_cls": "commands of your own are @control_command and @inspect_command",
+    "create_task_cls": "set task_cls",
+    "events_cls": "set worker_send_task_events, or use app.events.Receiver",
+    "loader_cls": _SETTINGS,
+    "log_cls": "use the signals setup_logging and after_setup_logger",
+    "prepare_config": _SETTINGS,
+    "registry_cls": "give Celery(tasks=...)",
+    "type_checker": "typing=False, of the app or of a task, switches the check off",
+}
 
 
 def refusal(name: str) -> NotBuiltAttribute:
     """The error for a part that is missing."""
-    return NotBuiltAttribute(f"app.{name}: {REFUSED[name]}")
+    instead = REFUSED.get(name) or _NOT_EXCHANGED[name]
+    return NotBuiltAttribute(f"app.{name}: {instead}")
+
+
+def is_refused(name: str) -> bool:
+    """Whether an app of Celery has such a part, and umbel's has not."""
+    return name in REFUSED or name in _NOT_EXCHANGED
+
+
+def refuse_overrides(kind: type) -> None:
+    """Raise ``NotBuiltYet`` for a subclass of the app that says what nobody would look at."""
+    for name, instead in _NOT_EXCHANGED.items():
+        if name in vars(kind):
+            raise NotBuiltYet(f"{kind.__qualname__}.{name}: parts can't be exchanged; {instead}")
 
 
 def refuse_parts(**parts: Any) -> None:

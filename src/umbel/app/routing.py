@@ -40,10 +40,19 @@ class Binding(NamedTuple):
     routing_key: str
 
 
+class _ByHand(NamedTuple):
+    """What a program has said of queues beside the settings."""
+
+    queues: dict[str, Queue]  # declared
+    selected: list[str]  # to be consumed; empty: all that are declared
+    also: list[str]  # to be consumed beside them
+    left_out: list[str]
+
+
 class Routing:
     """The queues and routes of one app, for one revision of its settings."""
 
-    def __init__(self, conf: Any) -> None:
+    def __init__(self, conf: Any, before: Routing | None = None) -> None:
         self.default_queue: str = conf.task_default_queue
         self.default_exchange: str = conf.task_default_exchange or self.default_queue
         self.default_exchange_type: str = conf.task_default_exchange_type or "direct"
@@ -54,6 +63,9 @@ class Routing:
         self._aliases = {queue.alias: queue for queue in self.queues.values() if queue.alias}
         # What the app declares; queues that calls create on the way are not consumed by default.
         self._consumed = tuple(self.queues)
+        # Said by a program, by hand; settings that change do not undo it.
+        self._by_hand: _ByHand = before._by_hand if before else _ByHand({}, [], [], [])
+        self.queues.update(self._by_hand.queues)
         self._routers = tuple(_routers(conf.task_routes))
         self._cache: dict[str, Route] = {}
         # Routes depend on nothing but the name: what is found once holds.
@@ -103,10 +115,38 @@ class Routing:
             found = self.queues[name] = self._queue(name)
         return found
 
+    def new_queue(self, name: str) -> Queue:
+        """What a queue would be that nobody has declared."""
+        return self._queue(name)
+
+    def declare(self, queue: Queue, *, is_consumed: bool) -> Queue:
+        """Add a queue, as ``task_queues`` would; ``is_consumed`` where all declared ones are."""
+        made = next(iter(self._declared([queue]).values()))
+        self.queues[made.name] = made
+        if is_consumed:
+            self._by_hand.queues[made.name] = made
+        return made
+
+    def select(self, names: Any) -> None:
+        """Let workers consume these queues only."""
+        self._by_hand.selected[:] = [self.queue(name).name for name in _names(names)]
+        self._by_hand.also.clear()
+        self._by_hand.left_out.clear()
+
+    def select_also(self, name: str) -> None:
+        """Let workers consume one more queue, also where ``-Q`` names others."""
+        self._by_hand.also.append(self.queue(name).name)
+
+    def deselect(self, names: Any) -> None:
+        """Let workers not consume these queues."""
+        self._by_hand.left_out.extend(_names(names))
+
     def consumed_queues(self, include: Any = None, exclude: Any = None) -> list[str]:
         """The queues that a worker reads: those of ``-Q``, or the app's, less those of ``-X``."""
-        names = _names(include) or list(self._consumed)
-        left_out = set(_names(exclude))
+        said = self._by_hand
+        names = _names(include) or said.selected or [*self._consumed, *said.queues]
+        names = list(dict.fromkeys([*names, *said.also]))
+        left_out = {*_names(exclude), *said.left_out}
         return [self.queue(name).name for name in names if name not in left_out]
 
     def bindings(self, names: Iterable[str]) -> list[Binding]:

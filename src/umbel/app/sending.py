@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from umbel.app.access import ProducerView
 from umbel.app.spelling import refuse_near_misses
 from umbel.canvas.shapes import links_of
 from umbel.model.call import Call
@@ -57,7 +58,7 @@ _NO_KOMBU = (
 )
 _NO_AMQP = "it belongs to amqp://"
 REFUSED = {
-    "producer": _NO_KOMBU,
+    "producer": f"{_NO_KOMBU}; app.producer_or_acquire() gives a producer of umbel's",
     "publisher": _NO_KOMBU,
     "router": "set task_routes, or give queue=",
     "immediate": _NO_AMQP,
@@ -89,6 +90,14 @@ def refuse_option(name: str, value: Any) -> None:
     """Raise ``NotBuiltYet`` for an option of ``REFUSED`` that asks for something."""
     if value is not None and value is not False:
         raise NotBuiltYet(f"apply_async({name}=...): {REFUSED[name]}")
+
+
+def way_of(producer: Any, app: Any) -> Any:
+    """The connection that a producer names; None for the app's own. Refuses kombu's producers."""
+    if isinstance(producer, ProducerView):
+        return producer.way_of(app)
+    refuse_option("producer", producer)
+    return None
 
 
 def sending_request() -> Request | None:

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 
 from umbel.app import steering
 from umbel.app.arguments import Check, check_of
-from umbel.app.sending import call_of, refuse_option
+from umbel.app.sending import call_of, way_of
+from umbel.app.standing import Absent, RequestStack
 from umbel.canvas import batches
 from umbel.canvas.shapes import links_of
 from umbel.canvas.signature import Signature, signature
@@ -62,7 +63,7 @@ class _AppOf:
         task._app = app
 
 
-class Task(Generic[P, R_co]):
+class Task(Absent, Generic[P, R_co]):
     """The base of all tasks: subclass it, override its hooks, name the subclass in ``base=``.
 
     For type checkers it is generic in what it is called with and what it returns, as
@@ -250,8 +251,8 @@ class Task(Generic[P, R_co]):
         """
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
-        if producer is not None:
-            refuse_option("producer", producer)
+        if producer is not None and (way := way_of(producer, self.app)) is not None:
+            options["connection"] = way
         self.check_arguments(args, kwargs)
         if self.dumps_models:
             # Not at the top: for tasks with pydantic=True only.
@@ -422,6 +423,17 @@ class Task(Generic[P, R_co]):
         *rest, last = running.get()
         running.set(tuple(rest))
         return last
+
+    @property
+    def request_stack(self) -> RequestStack:
+        """The attempts of this task that run here."""
+        return RequestStack(self.name)
+
+    def add_trail(self, result: Any) -> Any:
+        """Note a result as a child of the attempt that runs here; gives it."""
+        if self.trail:
+            self.request.children.append(result.as_tuple())
+        return result
 
     def retry(
         self,

@@ -12,6 +12,7 @@ from umbel.canvas.shapes import listed, spread, steps_of, with_errors_on_header
 from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.model.generics import R_co
+from umbel.model.refused import Refused
 from umbel.ports.sender import Sender
 from umbel.results.handle import AsyncResult
 
@@ -95,6 +96,9 @@ class chain(Composite[R_co]):  # noqa: N801 - Celery's name
     def app(self) -> Any:
         """Its app, else that of its first step, else the current one."""
         return self._first_app(self.tasks)
+
+    run = Refused("use apply_async")
+    prepare_steps = Refused("use freeze, which fixes the ids")
 
     def unchain_tasks(self) -> list[Any]:
         """Copies of the steps, with the chain's callbacks and errbacks on them."""

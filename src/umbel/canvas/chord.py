@@ -15,6 +15,7 @@ from umbel.canvas.signature import Signature, maybe_signature, shortened
 from umbel.canvas.stamping import StampingVisitor, below, stamps_of
 from umbel.canvas.streams import Stream, sequence_of
 from umbel.model.generics import R_co
+from umbel.model.refused import Refused
 from umbel.ports.sender import Sender
 from umbel.results.handle import AsyncResult
 
@@ -109,6 +110,8 @@ class chord(Composite[R_co]):  # noqa: N801 - Celery's name
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Send it, with this body where one is given."""
         return self.apply_async((), {"body": body} if body is not None else {}, **options)
+
+    run = Refused("use apply_async")
 
     def __length_hint__(self) -> int:
         """How many parts the join has."""

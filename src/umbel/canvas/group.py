@@ -140,19 +140,19 @@ class group(Composite[list[R_co]], Generic[R_co]):  # noqa: N801 - Celery's name
         for task in self.tasks:
             task.set_immutable(immutable)
 
-    def link(self, callback: Any) -> Any:
+    def link(self, sig: Any) -> Any:
         """Link to the first member; a chord is what waits for all."""
-        links_of(callback, "link")
+        links_of(sig, "link")
         self.tasks = self._read()
-        return self.tasks[0].link(maybe_signature(callback).clone().set(immutable=True))
+        return self.tasks[0].link(maybe_signature(sig).clone().set(immutable=True))
 
-    def link_error(self, errback: Any) -> Any:
+    def link_error(self, sig: Any) -> Any:
         """Link to each member."""
-        links_of(errback, "link_error")
+        links_of(sig, "link_error")
         self.tasks = self._read()
         for task in self.tasks:
-            task.link_error(maybe_signature(errback).clone())
-        return errback
+            task.link_error(maybe_signature(sig).clone())
+        return sig
 
     def stamp(
         self,

@@ -20,6 +20,7 @@ from umbel.canvas.shapes import links_of, listed
 from umbel.canvas.stamping import StampingVisitor, stamps_of
 from umbel.model.errors import NotRegistered
 from umbel.model.generics import R_co
+from umbel.model.refused import Refused
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
 from umbel.results.eager import EagerResult
@@ -200,6 +201,8 @@ class Signature(dict[str, Any], Generic[R_co]):
         if task is None:
             raise NotRegistered(self["task"])
         return task
+
+    election = Refused("Celery's workers end when they hear of one (5.7); take a lock instead")
 
     # -- running
 
@@ -473,6 +476,14 @@ class Signature(dict[str, Any], Generic[R_co]):
     def copy(self) -> Self:
         """A copy."""
         return self.clone()
+
+    def AsyncResult(self, id: str | None = None, **kwargs: Any) -> AsyncResult[R_co]:  # noqa: A002, N802
+        """The result of a call of this task: of this one, where its id is fixed, or of ``id``."""
+        task_id = id or self.id
+        if task_id is None:
+            raise ValueError(f"{self!r} has no id yet; freeze() gives one, or name the id")
+        kwargs.setdefault("app", self.app)
+        return AsyncResult(task_id, task_name=self.task, **kwargs)
 
 
 _KEYS: tuple[tuple[str, Any], ...] = (

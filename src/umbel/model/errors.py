@@ -260,6 +260,14 @@ class NotConfigured(CeleryWarning):
     """No configuration was found where one was named."""
 
 
+class DuplicateTaskNameWarning(CeleryWarning):
+    """Two tasks have one name; the first is kept."""
+
+
+class SecurityWarning(CeleryWarning):
+    """Something is less safe than it might be."""
+
+
 class FixupWarning(CeleryWarning):
     """An integration could not be set up."""
 

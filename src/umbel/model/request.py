@@ -59,6 +59,7 @@ class Request:
     logfile: Any = None
     loglevel: Any = None
     taskset: str | None = None
+    utc: bool | None = None
     _came_by: str | None = None  # the queue; delivery_info says what the sender has said
     _children: list[Any] | None = None
     _protected: int = 0
@@ -83,9 +84,9 @@ class Request:
         """Forget everything that was set."""
         self.__dict__.clear()
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         """The attribute, or the default."""
-        return getattr(self, name, default)
+        return getattr(self, key, default)
 
     def __repr__(self) -> str:
         return f"<Context: {self.__dict__!r}>"
@@ -114,6 +115,16 @@ class Request:
         if self._children is None:
             self._children = []
         return self._children
+
+    @property
+    def time_limit(self) -> float | None:
+        """The hard limit of this attempt, in seconds."""
+        return self.timelimit[0] if self.timelimit else None
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The soft limit of this attempt, in seconds."""
+        return self.timelimit[1] if self.timelimit else None
 
     @property
     def group_id(self) -> str | None:

@@ -15,6 +15,7 @@ from umbel.model.generics import R_co
 from umbel.ports.archive import Archive
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
+from umbel.results.base import ResultBase
 from umbel.results.blocking import assert_will_not_block
 from umbel.results.handle import AsyncResult, Callback, meta_of, tuple_of
 from umbel.results.progress import progress_of
@@ -23,7 +24,7 @@ OnMessage = Callable[[Mapping[str, Any]], None] | None
 OnInterval = Callable[[], None] | None
 
 
-class ResultSet(Generic[R_co]):
+class ResultSet(ResultBase, Generic[R_co]):
     """A collection of results that is waited for as one."""
 
     def __init__(
@@ -132,7 +133,7 @@ class ResultSet(Generic[R_co]):
         """How many tasks have returned."""
         return sum(state == states.SUCCESS for state in self._statuses())
 
-    def maybe_throw(self, propagate: bool = True, callback: Callback | None = None) -> None:
+    def maybe_throw(self, callback: Callback | None = None, propagate: bool = True) -> None:
         """Raise the exception of the first task that failed."""
         self._statuses()
         for leaf in self._leaves():

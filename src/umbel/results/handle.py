@@ -21,6 +21,7 @@ from umbel.model.record import Record
 from umbel.ports.archive import Archive
 from umbel.ports.current import current_app
 from umbel.ports.sender import Sender
+from umbel.results.base import ResultBase
 from umbel.results.blocking import assert_will_not_block
 from umbel.results.graph import DependencyGraph, GraphFormatter
 from umbel.results.progress import progress_of
@@ -62,7 +63,7 @@ def tuple_of(result: Any) -> tuple[Any, Any]:
     return kept
 
 
-class AsyncResult(Generic[R_co]):
+class AsyncResult(ResultBase, Generic[R_co]):
     """The state and the result of one task, by its id.
 
     For type checkers it is generic in what the task returns.

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from umbel.app import finding, logs, rates, signals
+from umbel.app.routing import Binding
 from umbel.app.settings import PROCESS_FORMAT
 from umbel.app.task import FromSetting
 from umbel.app.unheeded import needless, unheeded
@@ -81,6 +82,7 @@ def prepare(options: WorkerOptions, node: str, *, is_again: bool) -> Prepared:
     facade.concurrency = briefing.children * briefing.threads
     facade.pool_cls = briefing.pool
     signals.celeryd_after_setup.send(sender=node, instance=facade, conf=app.conf)
+    briefing = _with_selected_queues(briefing, app, options, node)
     if not is_again:
         if options.purge:
             _purge(app, briefing.queues)
@@ -159,15 +161,7 @@ def briefing_of(app: Any, options: WorkerOptions, node: str, log: LogSettings) -
     _refuse_memory(broker_url, result_url)
     broker_options, result_options = app.connections.engine_options()
     _check_rate_limits(app)
-    names = app.routing.consumed_queues(options.queues, options.exclude_queues)
-    if conf.worker_direct:
-        direct = direct_queue(node)
-        app.routing.queues[direct.name] = direct
-        names.append(direct.name)
-    fanouts = app.routing.fanouts(names)
-    queues = app.routing.stored_queues(names)
-    if fanouts:
-        queues.append(own_queue(node))
+    names, queues, fanouts = _queues(app, options, node)
     return Briefing(
         pool=pool,
         children=autoscale[1] if autoscale else width if pool == "prefork" else 1,
@@ -204,6 +198,34 @@ def briefing_of(app: Any, options: WorkerOptions, node: str, log: LogSettings) -
             tuple(sorted(serializers.content_types(conf.accept_content))),
             bool(conf.worker_pool_restarts),
         ),
+    )
+
+
+def _queues(
+    app: Any, options: WorkerOptions, node: str
+) -> tuple[list[str], list[str], list[Binding]]:
+    """What is consumed: names, those of them that are stored at the broker, the fanouts."""
+    names = app.routing.consumed_queues(options.queues, options.exclude_queues)
+    if app.conf.worker_direct:
+        direct = direct_queue(node)
+        app.routing.queues[direct.name] = direct
+        names.append(direct.name)
+    fanouts = app.routing.fanouts(names)
+    queues = app.routing.stored_queues(names)
+    if fanouts:
+        queues.append(own_queue(node))
+    return names, queues, fanouts
+
+
+def _with_selected_queues(
+    briefing: Briefing, app: Any, options: WorkerOptions, node: str
+) -> Briefing:
+    """The briefing with the queues that receivers of ``celeryd_after_setup`` have chosen."""
+    names, queues, fanouts = _queues(app, options, node)
+    return briefing._replace(
+        queues=tuple(queues),
+        bindings=tuple(tuple(way) for way in app.routing.bindings(names)),
+        fanouts=tuple((way.exchange, way.queue, way.routing_key) for way in fanouts),
     )
 
 

@@ -1,0 +1,31 @@
+"""Attributes that Celery documents and umbel does not have: reading one says what to use instead.
+
+The error is an ``AttributeError`` too, so that ``hasattr`` says what is true. An instance or a
+subclass may still set an attribute of the name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from umbel.model.errors import NotBuiltYet
+
+
+class NotBuiltAttribute(NotBuiltYet, AttributeError):
+    """Somebody asked for an attribute that is not built."""
+
+
+class Refused:
+    """One such attribute: ``election = Refused("take a lock at your broker")``."""
+
+    __slots__ = ("_instead", "_name")
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"{owner.__name__}.{name}"
+
+    def __get__(self, instance: Any, owner: type) -> NoReturn:
+        raise NotBuiltAttribute(f"{self._name} is not built: {self._instead}")
