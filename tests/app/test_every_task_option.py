@@ -295,6 +295,7 @@ CANVAS = "integration/programs/canvas_tasks.py"
 ELSEWHERE = {
     "abstract": ["app/test_task_making.py::test_a_base_class_brings_state_and_hooks"],
     "add_to_chord": [EXECUTION + "test_a_chord_grows_with_the_settlement", CANVAS],
+    "add_trail": ["app/test_parts_of_an_app.py::test_a_pushed_request_is_what_the_task_sees"],
     "after_return": [EXECUTION + "test_hooks_are_told_in_order"],
     "autoretry_for": [EXECUTION + "test_errors_can_be_retried_automatically"],
     "base": ["app/test_task_making.py::test_a_base_class_brings_state_and_hooks"],
@@ -311,6 +312,7 @@ ELSEWHERE = {
     "rate_limit": ["integration/programs/limited_tasks.py"],
     "replace": [EXECUTION + "test_a_task_is_replaced_by_calls_in_its_place", CANVAS],
     "request": [EXECUTION + "test_a_bound_task_sees_its_request"],
+    "request_stack": ["app/test_parts_of_an_app.py::test_a_pushed_request_is_what_the_task_sees"],
     "retry": [EXECUTION + "test_a_retry_is_a_call_with_the_same_id_and_place"],
     "retry_backoff": [EXECUTION + "test_errors_can_be_retried_automatically"],
     "retry_backoff_max": [EXECUTION + "test_errors_can_be_retried_automatically"],

@@ -89,6 +89,18 @@ def test_a_pool_always_has_a_connection_and_a_producer(app: Celery) -> None:
         assert made is not producer
 
 
+def test_a_producer_names_the_broker_that_a_task_is_sent_to(app: Celery) -> None:
+    other = Celery("other", broker="memory://other-parts", set_as_current=False)
+
+    with other.producer_pool.acquire() as theirs, app.producer_pool.acquire() as ours:
+        app.tasks["shop.add"].apply_async((1, 2), producer=theirs)
+        app.send_task("shop.add", (1, 2), producer=theirs)
+        app.tasks["shop.add"].apply_async((1, 2), producer=ours)
+
+    assert other.connections.pair().broker.depth("celery").ready == 2
+    assert app.connections.pair().broker.depth("celery").ready == 1
+
+
 def test_parts_of_a_connection_are_refused_by_name(app: Celery) -> None:
     assert app.connection(url="memory://other").as_uri() == "memory://other"
     with pytest.raises(NotBuiltYet, match="userid"):

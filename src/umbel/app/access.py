@@ -134,7 +134,9 @@ class BrokerAccess:
 
     def producer_or_acquire(self, producer: Any = None) -> AbstractContextManager[Any]:
         """For ``with``: the producer that is given, or one of its own."""
-        return nullcontext(producer) if producer is not None else ProducerView(self.connection(), self)
+        return (
+            nullcontext(producer) if producer is not None else ProducerView(self.connection(), self)
+        )
 
     default_producer = producer_or_acquire
 
