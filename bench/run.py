@@ -70,7 +70,11 @@ class Bench:
     def worker(self) -> Worker:
         """A worker that has run its first task."""
         worker = self.start_worker()
-        self.client("first_task", 0)
+        try:
+            self.client("first_task", 0)
+        except BaseException:
+            worker.stop()
+            raise
         return worker
 
     def drained(self, measurement: str, number: int) -> Row:

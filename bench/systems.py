@@ -83,19 +83,29 @@ class Worker:
             ]
 
     def stop(self) -> None:
-        """Warm, then by force with all below."""
-        pids = self.pids()
+        """Warm, then by force; and whatever outlives its parent, which would disturb the next."""
+        below = [handle for process in self.processes for handle in self._below(process.pid)]
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
-        try:
-            for process in self.processes:
-                process.wait(10)
-        except subprocess.TimeoutExpired:
-            for pid in reversed(pids):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
         for process in self.processes:
-            process.wait()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for orphan in below:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(orphan, signal.SIGKILL)
+            os.close(orphan)
+
+    @staticmethod
+    def _below(pid: int) -> list[int]:
+        """Handles, not numbers: a number may soon be somebody else's."""
+        found = []
+        for child in family(pid)[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                found.append(os.pidfd_open(child))
+        return found
 
     def pids(self) -> list[int]:
         """The worker and all below it."""
