@@ -13,7 +13,7 @@ import pytest
 from celery.app.amqp import AMQP
 from celery.app.task import Task as CelerysTask
 
-from umbel import Celery
+from umbel import Celery, chain, chord, group
 from umbel.app import sending
 from umbel.app.options import call_options
 from umbel.app.support import REFUSED
@@ -154,6 +154,24 @@ def test_an_option_that_asks_for_what_is_not_there_is_refused_by_name(
     assert option not in send(**{option: None}).properties
 
 
+def test_what_is_refused_is_refused_in_every_step(app: Celery, send: Any, broker: Any) -> None:
+    work = app.tasks["shop.work"]
+    steps = [work.s(), work.s(), work.s()]
+
+    for place in range(3):
+        for options, error in (({"mandatory": True}, NotBuiltYet), ({"countdwon": 3}, TypeError)):
+            said = [s.clone().set(**options) if i == place else s for i, s in enumerate(steps)]
+            with pytest.raises(error, match="mandatory|countdown"):
+                chain(*said).apply_async()
+            with pytest.raises(error, match="mandatory|countdown"):
+                chord(said[:2], said[2]).apply_async()
+    app.conf.task_always_eager = True
+    with pytest.raises(TypeError, match="did you mean 'countdown'"):
+        work.apply_async(countdwon=3)
+
+    assert broker.messages == []
+
+
 # - Those that say something about the sending
 
 
@@ -213,6 +231,20 @@ def test_retry_and_retry_policy(send: Callable[..., Sent], broker: Any) -> None:
         send(retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0})
     broker.errors = [OperationalError("gone")] * 2
     send(retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0})
+
+
+def test_a_canvas_is_tried_as_often_as_its_call_says(
+    app: Celery, send: Callable[..., Sent], broker: Any
+) -> None:
+    work = app.tasks["shop.work"]
+
+    broker.errors = [OperationalError("gone")]
+    with pytest.raises(OperationalError):
+        group(work.s(), work.s()).apply_async(retry=False)
+    broker.errors = [OperationalError("gone")] * 2
+    (work.s() | work.s()).apply_async(retry_policy={"max_retries": 2, "interval_step": 0})
+
+    assert len(broker.messages) == 1
 
 
 def test_route_name_and_task_type(app: Celery, send: Callable[..., Sent]) -> None:

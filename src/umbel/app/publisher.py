@@ -17,7 +17,7 @@ from umbel.app.connections import Connections
 from umbel.app.registry import TaskRegistry
 from umbel.app.retrying import NEVER, RetryPolicy, policy_of, with_retries
 from umbel.app.routing import Routing
-from umbel.app.sending import check_options
+from umbel.app.sending import check_following, check_options
 from umbel.app.terms import TermsMaker
 from umbel.model.call import Call
 from umbel.model.errors import ImproperlyConfigured, NotBuiltYet
@@ -162,6 +162,7 @@ class Publisher:
         calls: list[Call] = []
         messages: list[Message] = []
         openings: list[JoinOpening] = []
+        policy: RetryPolicy | None = None
         for item in wrapping.with_headers(items):
             if isinstance(item, JoinOpening):
                 openings.append(item)
@@ -171,16 +172,20 @@ class Publisher:
                 check_options(item.options)
                 if item.options.get("connection") is not None:
                     raise NotBuiltYet("connection= is for calls of one task, not for a canvas")
+                self._declare(item.options)
+                policy = self._policy_of(item.options, policy)
+            if item.chain or item.chord:
+                check_following(item)
             if task is not None:
                 task.check_arguments(item.args, item.kwargs)
             messages.append(self.compose(item, task))
             calls.append(item)
             if len(messages) >= batch:
-                self._publish(messages, openings)
+                self._publish(messages, openings, policy)
                 self._told(calls, messages)
                 calls, messages, openings = [], [], []
         if messages or openings:
-            self._publish(messages, openings)
+            self._publish(messages, openings, policy)
             self._told(calls, messages)
 
     def compose_following(self, call: Call, request: Request) -> Message:
@@ -198,22 +203,28 @@ class Publisher:
         ``connection`` is one of ``app.connection(URL)``, where it shall go elsewhere.
         """
         message = self.compose(call, task)
-        options = call.options
-        policy = self._policy
-        if options:
-            if options.get("retry") is False:
-                policy = NEVER
-            elif "retry_policy" in options or options.get("retry"):
-                base = policy if policy is not NEVER else RetryPolicy()
-                policy = policy_of(options.get("retry_policy"), base)
-            self._declare(options)
+        policy = None
+        if call.options:
+            policy = self._policy_of(call.options)
+            self._declare(call.options)
         if connection is None:
             self._publish([message], (), policy)
         else:
             broker = _broker_of(connection)
-            with_retries(lambda: broker.publish([message]), policy)
+            with_retries(lambda: broker.publish([message]), policy or self._policy)
         if signals.after_task_publish.receivers or signals.task_sent.receivers or self._tells_sent:
             self._told([call], [message])
+
+    def _policy_of(
+        self, options: Mapping[str, Any], otherwise: RetryPolicy | None = None
+    ) -> RetryPolicy | None:
+        """How often a call with these options is tried; None: as the settings say."""
+        if options.get("retry") is False:
+            return NEVER
+        if options.get("retry_policy") is None and not options.get("retry"):
+            return otherwise
+        base = self._policy if self._policy is not NEVER else RetryPolicy()
+        return policy_of(options.get("retry_policy"), base)
 
     def _publish(
         self,

@@ -86,6 +86,16 @@ def check_options(options: Mapping[str, Any]) -> None:
     _accepted.update(strangers)
 
 
+def check_following(call: Call) -> None:
+    """The same for what follows a call, which a worker sends when nobody can be told any more."""
+    following = [] if call.chain is None else list(call.chain)
+    if call.chord:
+        following.append(call.chord)
+    for step in following:
+        if step.get("options"):
+            check_options(step["options"])
+
+
 def refuse_option(name: str, value: Any) -> None:
     """Raise ``NotBuiltYet`` for an option of ``REFUSED`` that asks for something."""
     if value is not None and value is not False:

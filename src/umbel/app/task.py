@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 
 from umbel.app import steering
 from umbel.app.arguments import Check, check_of
-from umbel.app.sending import call_of, way_of
+from umbel.app.sending import call_of, check_options, way_of
 from umbel.app.standing import Absent, RequestStack
 from umbel.canvas import batches
 from umbel.canvas.shapes import links_of
@@ -319,6 +319,7 @@ class Task(Absent, Generic[P, R_co]):
     def _apply_eagerly(
         self, args: Any, kwargs: Any, task_id: str | None, **options: Any
     ) -> AsyncResult:
+        check_options(options)
         for name in ("countdown", "eta", "expires", "add_to_parent"):
             options.pop(name, None)
         found: AsyncResult = self.apply(args, kwargs, task_id=task_id, **options)

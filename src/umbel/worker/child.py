@@ -297,6 +297,10 @@ class Child:
     def is_used_up(self) -> bool:
         """Whether this process has run its tasks, or has grown too large."""
         options = self.options
+        if not self.done:
+            # As in Celery: one that is too large when it is born runs a task all the same. Else
+            # none would ever be run.
+            return False
         if options.max_tasks is not None and self.done >= options.max_tasks:
             return True
         return options.max_memory_kib is not None and _resident_kib() > options.max_memory_kib
