@@ -19,7 +19,8 @@ READY_STATES = frozenset({SUCCESS, FAILURE, REVOKED})
 UNREADY_STATES = frozenset({PENDING, RECEIVED, STARTED, REJECTED, RETRY})
 EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
 PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
-ALL_STATES = READY_STATES | UNREADY_STATES
+# Without REJECTED, as in Celery: choices in forms and database columns are made of it.
+ALL_STATES = frozenset({PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED})
 
 # None stands for every state that users make up ("PROGRESS"): after PENDING and STARTED matter,
 # before the states that end a task.
