@@ -5,6 +5,7 @@
 # make storm       kills, freezes and cuts over thousands of tasks: ENGINE, SEED, SECONDS
 # make histories   ten thousand random histories against a model of the promises
 # make guarantees  measures the table of docs/guarantees.md, Celery beside it
+# make pythons     test, with each of PYTHONS
 # make docs        writes docs/settings.md and the tables of docs/moving-from-celery.md
 # make bench       umbel beside Celery and six other queues, in 20 minutes (bench-quick: in one);
 #                  bench-docs writes what it found into docs/performance.md
@@ -13,12 +14,18 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PYTHON
 
+# make test PYTHON=python3.13 takes another interpreter, in environments of its own.
+ifeq ($(origin PYTHON),command line)
+DEV := build/$(notdir $(PYTHON))
+DEMO := build/demo-$(notdir $(PYTHON))
+else
 DEV := .venv
 DEMO := build/demo
+endif
 BIN := $(DEV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: demo check format test test-fast bench bench-quick bench-docs storm histories guarantees requirements docs clean
+.PHONY: demo check format test test-fast pythons bench bench-quick bench-docs storm histories guarantees requirements docs clean
 
 # The demo has an environment of its own: in the developers' one the real Celery, against which
 # the wire is tested, would answer to the name celery.
@@ -54,6 +61,10 @@ test: $(DEV)/.ready
 test-fast: $(DEV)/.ready
 	scripts/redis
 	$(BIN)/pytest -m "not slow"
+
+PYTHONS ?= python3.11 python3.12 python3.13
+pythons:
+	for python in $(PYTHONS); do $(MAKE) --no-print-directory test PYTHON=$$python || exit 1; done
 
 # The other queues have environments of their own: their pins are not ours, nor each other's.
 build/bench/.ready: requirements/bench.txt requirements/bench-arq.txt scripts/environment

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -73,9 +72,16 @@ def test_version_is_quick_and_loads_no_click() -> None:
 
     taken = []
     for _ in range(5):
-        begun = time.perf_counter()
+        before = os.times()
         subprocess.run(command, check=True, capture_output=True, env=environment)
-        taken.append(time.perf_counter() - begun)
+        after = os.times()
+        # The processor's seconds: what else runs on the machine is no business of ours.
+        taken.append(
+            after.children_user
+            - before.children_user
+            + after.children_system
+            - before.children_system
+        )
 
     assert min(taken) < 0.15
 

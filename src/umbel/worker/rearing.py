@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -102,6 +103,7 @@ class _Nursery:
         self._channel.send({"is": "ready", "briefing": self._prepared.briefing.as_dict()})
         gc.collect()
         gc.freeze()
+        _warn_of_threads()
         while True:
             if self._alarms is not None:
                 self._report_deaths(self._alarms)
@@ -265,6 +267,18 @@ def _end_with(life: Callable[[], int]) -> None:
         with suppress(Exception):
             _flush()
         os._exit(code)
+
+
+def _warn_of_threads() -> None:
+    """Say what a fork leaves behind: the DeprecationWarning of Python 3.12 is hidden by default."""
+    names = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+    if names:
+        logger.warning(
+            "The app has started threads at its import or in worker_init: %s. Children are forked "
+            "without them, and a lock that one of them holds stays locked there. Start them in "
+            "worker_process_init.",
+            ", ".join(names),
+        )
 
 
 def _flush() -> None:
