@@ -64,7 +64,8 @@ def test_the_work_of_a_killed_worker_is_done_by_the_next_one(urls, program, star
     first = start_worker("canvas_tasks", "-c", "2", env=urls)
     body = chord(
         [
-            chain(program.nap.si(0.02, 1), program.add.s(i), program.note.si(str(trace), f"m{i}"))
+            # The naps come last: when the first notes are there, more than a second's work is left.
+            chain(program.note.si(str(trace), f"m{i}"), program.nap.si(0.05, 1), program.add.s(i))
             for i in range(60)
         ],
         program.note.si(str(trace), "body"),
