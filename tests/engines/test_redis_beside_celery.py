@@ -287,6 +287,50 @@ def _theirs(app, name, position):
     return answer[3] == 1
 
 
+def _older(app, name, position):
+    """A worker of Celery 5.6 ends a member: what it sends, as read there; gives whether it goes on."""
+    backend = app.backend
+    parts, grown, size = (backend.get_key_for_group("g", suffix) for suffix in (".j", ".t", ".s"))
+    with backend.client.pipeline() as pipe:
+        pipe.zadd(parts, {json.dumps([1, name, "SUCCESS", position]): position})
+        pipe.zcount(parts, "-inf", "+inf").get(grown).get(size)
+        _, count, more, wanted = pipe.execute()
+    return wanted is not None and count == int(wanted) + int(more or 0)
+
+
+@pytest.mark.parametrize("last", range(4))
+def test_a_join_in_a_fleet_with_celery_5_6_is_completed_once(celery_app, pair, last):
+    celery_app.backend.set_chord_size("g", 4)
+    members = [("a", _ours), ("b", _older), ("c", _theirs), ("d", _older)]
+    *first, (name, ends) = members[last + 1 :] + members[: last + 1]
+
+    before = [
+        end(pair.broker if end is _ours else celery_app, each, ord(each)) for each, end in first
+    ]
+    at_last = ends(pair.broker if ends is _ours else celery_app, name, ord(name))
+    again = _ours(pair.broker, "a", ord("a"))
+
+    assert not any(before)
+    assert [one.raw for one in at_last] == [b"join"] if ends is _ours else at_last is True
+    assert again == []
+    assert [json.loads(part)[1] for part in pair.store.parts("g")] == ["a", "b", "c", "d"]
+
+
+def test_a_member_that_both_celery_5_6_and_we_have_ended_counts_once(celery_app, pair):
+    celery_app.backend.set_chord_size("g", 3)
+    _older(celery_app, "a", 0)
+    _older(celery_app, "b", 1)
+    # The same member again, with another value.
+    part = json.dumps([1, "b", "SUCCESS", "other"])
+    celery_app.backend.client.zadd(celery_app.backend.get_key_for_group("g", ".j"), {part: 1})
+
+    again = _ours(pair.broker, "b", 1)
+    last = _ours(pair.broker, "c", 2)
+
+    assert again == []
+    assert [one.raw for one in last] == [b"join"]
+
+
 def test_a_join_that_we_complete_is_ours(celery_app, pair):
     first = _theirs(celery_app, "a", 0)
     second = _ours(pair.broker, "b", 1, size=3)

@@ -16,7 +16,8 @@ Shared with Celery (result store's database, R):
   celery-taskset-meta-<id>           string  saved group; TTL
   celery-taskset-meta-<id> + .j .t .s .d .c  a join: parts (zset, or list where
                                              ``result_chord_ordered`` is off), growth, size, counted
-                                             members "<task id>:<position>", claim ("umbel",
+                                             members "<task id>:<position>" (those of Celery 5.6
+                                             have only their part), claim ("umbel",
                                              or "umbel <counted member>" where the broker is on
                                              another server, or a Celery worker's token, or "done");
                                              TTL 30 days

@@ -1,10 +1,40 @@
 -- Joins, on the keys of Celery's chords. g is the key of the group; JOIN_TTL, DONE_TTL, ORDERED
 -- come from the caller.
 
+local function parts_of(g)
+  if redis.call('TYPE', g .. '.j').ok == 'list' then return redis.call('LRANGE', g .. '.j', 0, -1) end
+  return redis.call('ZRANGE', g .. '.j', 0, -1)
+end
+
+-- How many members have ended, where there are as many parts as are wanted and fewer are counted:
+-- Celery 5.6 leaves a part and counts nobody. A part names its member where results are JSON.
+local function members_with_uncounted(g)
+  local known, number = {}, 0
+  for _, member in ipairs(redis.call('SMEMBERS', g .. '.d')) do
+    known[string.match(member, '^(.*):')], number = true, number + 1
+  end
+  local parts = parts_of(g)
+  for _, part in ipairs(parts) do
+    local id = string.match(part, '^%[1, ?"([^"]+)"')
+    if not id then return #parts end
+    if not known[id] then known[id], number = true, number + 1 end
+  end
+  return number
+end
+
+-- A member that comes again completes nothing that has uncounted ones: who ended after it has seen
+-- all, and may be sending the body at this moment.
+local function are_all(g, counted, wanted, is_new)
+  if counted >= wanted or not is_new then return counted == wanted end
+  local kept = redis.pcall('ZCARD', g .. '.j')
+  if type(kept) == 'table' then kept = redis.call('LLEN', g .. '.j') end
+  return kept >= wanted and members_with_uncounted(g) == wanted
+end
+
 local function is_complete(g)
-  local size = redis.call('GET', g .. '.s')
+  local size, grown = unpack(redis.call('MGET', g .. '.s', g .. '.t'))
   return size
-    and redis.call('SCARD', g .. '.d') == tonumber(size) + tonumber(redis.call('GET', g .. '.t') or 0)
+    and are_all(g, redis.call('SCARD', g .. '.d'), tonumber(size) + tonumber(grown or 0), true)
 end
 
 -- Gives a claim, "<queue length>:" queue value, where all parts were there before.
@@ -57,7 +87,7 @@ local function count_part(g, task_id, position, part)
       redis.call('EXPIRE', g .. suffix, JOIN_TTL)
     end
   end
-  return size and counted == tonumber(size) + tonumber(grown or 0), size
+  return size and are_all(g, counted, tonumber(size) + tonumber(grown or 0), is_new), size
 end
 
 local function split_claim(claim)
