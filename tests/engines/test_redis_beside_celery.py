@@ -288,7 +288,7 @@ def _theirs(app, name, position):
 
 
 def _older(app, name, position):
-    """A worker of Celery 5.6 ends a member: what it sends, as read there; gives whether it goes on."""
+    """A worker of Celery 5.6 ends a member, as read there; gives whether it would send the body."""
     backend = app.backend
     parts, grown, size = (backend.get_key_for_group("g", suffix) for suffix in (".j", ".t", ".s"))
     with backend.client.pipeline() as pipe:

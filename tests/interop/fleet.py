@@ -38,6 +38,15 @@ def until(condition, timeout_s=PATIENCE_S, say=lambda: ""):
     return value
 
 
+def family(pid):
+    """A process and all below it."""
+    try:
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(each for child in below for each in family(int(child)))]
+
+
 class Worker:
     """A worker process of one house, and its log."""
 
@@ -62,6 +71,13 @@ class Worker:
             # Nothing runs any more, and Celery takes two seconds to find that out.
             is_slow = self.house == "celery"
             self.process.send_signal(signal.SIGKILL if is_slow else signal.SIGTERM)
+
+    def kill_all(self):
+        """End all its processes at once, as the loss of a machine would."""
+        for pid in family(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
 
     def wait_for_end(self):
         try:

@@ -1,5 +1,6 @@
 """Workers that are killed in a mixed fleet: each house recovers its own, and leaves the other's."""
 
+import re
 import time
 
 import celery
@@ -73,3 +74,54 @@ def test_what_a_killed_celery_worker_held_stays_celerys(fleet):
     fleet.start("celery", *CELERYS, name="next", conf=CONF)
     assert [result.get(timeout=20) for result in held] == [0.8] * 6
     until(lambda: not fleet.client.hlen("unacked"))
+
+
+@pytest.mark.parametrize("first", HOUSES)
+def test_of_both_that_are_killed_each_houses_next_worker_recovers_its_own(fleet, first):
+    """Whichever comes back first leaves what the other's dead had until that one comes back."""
+    (second,) = set(HOUSES) - {first}
+    starts = {
+        "celery": lambda name: fleet.start("celery", *CELERYS, name=name, conf=CONF),
+        "umbel": lambda name: fleet.start("umbel", "-c", "2", name=name),
+    }
+    tasks = fleet.producer("umbel")
+
+    dead = starts["celery"]("dead-celery")
+    dead.wait_until_ready()
+    results = [tasks.sleep_late.delay(0.5) for _ in range(6)]
+    # Not before it has written down all: Celery loses what it has only fetched.
+    until(lambda: fleet.client.hlen("unacked") == 6)
+    dead.kill_all()
+    dead = starts["umbel"]("dead-umbel")
+    dead.wait_until_ready()
+    results += [tasks.sleep_late.delay(0.5) for _ in range(6)]
+    until(lambda: len(held_by(fleet, "umbel")) >= 2)
+    dead.kill_all()
+    held = {house: held_by(fleet, house) for house in HOUSES}
+    # Celery looks at its start, and not again for minutes.
+    fetched = max(
+        score for _, score in fleet.client.zrange("unacked_index", 0, -1, withscores=True)
+    )
+    until(lambda: time.time() > fetched + VISIBILITY_S + 0.5)
+
+    starts[first]("next-first").wait_until_ready()
+    marks = [tasks.add.delay(n, n) for n in range(5)]
+    assert [mark.get(timeout=30) for mark in marks] == [0, 2, 4, 6, 8]
+    recovered = [result for result in results if result.id.encode() not in held[second]]
+    assert [result.get(timeout=30) for result in recovered] == [0.5] * len(recovered)
+    left = held_by(fleet, second)
+
+    starts[second]("next-second").wait_until_ready()
+
+    assert left == held[second]
+    assert len(held["celery"]) == 6
+    assert 2 <= len(held["umbel"]) <= 6
+    assert [result.get(timeout=30) for result in results] == [0.5] * 12
+    until(lambda: not fleet.waiting(), say=lambda: str(fleet.waiting()))
+
+
+def held_by(fleet, house):
+    """The ids of the tasks that workers of a house hold, dead ones too."""
+    keys = {"celery": ["unacked"], "umbel": fleet.client.keys("umbel:i:*")}[house]
+    values = [value for key in keys for value in fleet.client.hvals(key)]
+    return {re.search(rb'"id": "([0-9a-f-]+)"', value)[1] for value in values}
