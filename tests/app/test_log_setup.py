@@ -130,7 +130,7 @@ def test_a_log_file_is_written(app: Celery, tmp_path: Path) -> None:
 
 
 def test_colours_are_for_terminals(app: Celery) -> None:
-    plain = logs.ProcessFormatter("%(message)s")
+    plain = logs.ProcessFormatter("%(message)s", use_color=False)
     coloured = logs.ProcessFormatter("%(message)s", use_color=True)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "bad", None, None)
 

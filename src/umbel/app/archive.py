@@ -15,6 +15,7 @@ from umbel.model import states
 from umbel.model.clock import monotonic_s
 from umbel.model.errors import OperationalError, TaskRevokedError, TimeoutError
 from umbel.model.record import Document, Record
+from umbel.model.refused import refusing
 from umbel.model.request import Request
 from umbel.ports.broker import Broker
 from umbel.ports.revocations import REVOKED_FOR_S, stamp_id
@@ -26,6 +27,17 @@ _SHOWN_IDS = 3
 _NOT_BEGUN = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
+_OTHERS = """
+    accept add_to_chord apply_chord client decode decode_result delete encode encode_result
+    encoder exception_to_python expire expires fail_from_current_stack get get_children
+    get_group_meta get_key_for_chord get_key_for_group get_key_for_task get_many incr iter_native
+    mark_as_retry mark_as_revoked mark_as_started meta_from_decoded mget on_chord_part_return
+    on_task_call prepare_exception prepare_value process_cleanup reload_group_result
+    reload_task_result serializer set set_chord_size task_result_exists wait_for_pending
+"""
+
+
+@refusing("use AsyncResult, or a client of your own at result_backend", _OTHERS)
 class TaskArchive:
     """Where one app's results are kept."""
 

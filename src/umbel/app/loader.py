@@ -14,8 +14,16 @@ from types import ModuleType
 from typing import Any
 
 from umbel.app.finding import import_task_modules, look_here_too
+from umbel.model.refused import refusing
+
+_OTHERS = """
+    cmdline_config_parser default_modules find_module init_worker_process on_process_cleanup
+    on_task_init on_worker_init on_worker_process_init on_worker_shutdown override_backends
+    read_configuration shutdown_worker task_modules worker_initialized
+"""
 
 
+@refusing("signals tell when workers and tasks start; the app reads settings itself", _OTHERS)
 class Loader:
     """One app's settings and modules, under the names of Celery's loader."""
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from umbel.app import signals
 from umbel.app.settings import PROCESS_FORMAT, TASK_FORMAT
+from umbel.model.refused import refusing
 from umbel.model.request import current_request
 
 task_logger = logging.getLogger("celery.task")
@@ -86,7 +87,7 @@ class ProcessFormatter(logging.Formatter):
     """Sets the name of the process, and colours lines where asked."""
 
     def __init__(
-        self, fmt: str | None = None, datefmt: str | None = None, use_color: bool = False
+        self, fmt: str | None = None, use_color: bool = True, datefmt: str | None = None
     ) -> None:
         super().__init__(fmt, datefmt)
         self.use_color = use_color
@@ -157,9 +158,9 @@ class LoggingProxy:
             finally:
                 self._thread.is_logging = False
 
-    def writelines(self, lines: Iterable[Any]) -> None:
+    def writelines(self, sequence: Iterable[Any]) -> None:
         """Write each."""
-        for line in lines:
+        for line in sequence:
             self.write(line)
 
     def flush(self) -> None:
@@ -193,6 +194,13 @@ class LoggingProxy:
         return stream.fileno()
 
 
+_OTHERS = """
+    already_setup colored colorize datefmt format loglevel redirect_stdouts_to_logger
+    setup_handlers setup_task_loggers task_datefmt task_format
+"""
+
+
+@refusing("use app.log.setup, and the signals setup_logging and after_setup_logger", _OTHERS)
 class Logs:
     """``app.log``: sets logging up for the commands of one app."""
 
@@ -243,7 +251,7 @@ class Logs:
             for handler in root.handlers[:]:
                 root.removeHandler(handler)
         handler = _handler(logfile)
-        handler.setFormatter(ProcessFormatter(line_format, conf.worker_log_datefmt, use_color))
+        handler.setFormatter(ProcessFormatter(line_format, use_color, conf.worker_log_datefmt))
         if conf.worker_hijack_root_logger or not root.handlers:
             root.addHandler(handler)
             root.setLevel(level)
@@ -258,7 +266,7 @@ class Logs:
         line_format = conf.worker_task_log_format or TASK_FORMAT
         # The same stream as the root's handler: two handles on one file would mix lines.
         handler = logging.StreamHandler(beside.stream) if hasattr(beside, "stream") else beside
-        handler.setFormatter(TaskFormatter(line_format, conf.worker_task_log_datefmt, use_color))
+        handler.setFormatter(TaskFormatter(line_format, use_color, conf.worker_task_log_datefmt))
         for old in task_logger.handlers[:]:
             task_logger.removeHandler(old)
         task_logger.addHandler(handler)

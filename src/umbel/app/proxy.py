@@ -7,20 +7,29 @@ proxies can't tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 
 class Proxy:
-    """Forwards everything to what ``find`` gives."""
+    """Forwards everything to what ``local(*args, **kwargs)`` gives."""
 
     __slots__ = ("__dict__", "_find")
 
-    def __init__(self, find: Callable[[], Any], name: str = "", doc: str | None = None) -> None:
+    def __init__(
+        self,
+        local: Callable[..., Any],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        name: str | None = None,
+        __doc__: str | None = None,  # noqa: N807 - Celery's name
+    ) -> None:
+        find = partial(local, *(args or ()), **(kwargs or {})) if args or kwargs else local
         object.__setattr__(self, "_find", find)
         if name:
             object.__setattr__(self, "__name__", name)
-        if doc:
-            object.__setattr__(self, "__doc__", doc)
+        if __doc__:
+            object.__setattr__(self, "__doc__", __doc__)
 
     def _get_current_object(self) -> Any:
         return object.__getattribute__(self, "_find")()

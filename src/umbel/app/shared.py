@@ -28,10 +28,8 @@ def _shared_task(*args: Any, **options: Any) -> Any:
         def make(app: Any) -> Any:
             return app.task_from(function, **options)
 
-        _makers.append((make, "<locals>" in getattr(function, "__qualname__", "")))
-        for app in list(_apps):
-            if app.finalized:
-                make(app)
+        make.__qualname__ = getattr(function, "__qualname__", "")
+        at_finalization(make)
 
         def of_current_app() -> Any:
             app = current_app()
@@ -40,7 +38,7 @@ def _shared_task(*args: Any, **options: Any) -> Any:
                 name = task_name(app.main, function.__name__, function.__module__)
             return app.tasks[name]
 
-        return Proxy(of_current_app, name=function.__name__, doc=function.__doc__)
+        return Proxy(of_current_app, name=function.__name__, __doc__=function.__doc__)
 
     if len(args) == 1 and callable(args[0]) and not options:
         return decorated(args[0])
@@ -51,6 +49,14 @@ def _shared_task(*args: Any, **options: Any) -> Any:
 
 # The checks of the decorator's use are in its type.
 shared_task: TaskDecorator = _shared_task
+
+
+def at_finalization(make: Callable[[Any], Any]) -> None:
+    """Call a function with each app that is finalized, and with those that are."""
+    _makers.append((make, "<locals>" in getattr(make, "__qualname__", "")))
+    for app in list(_apps):
+        if app.finalized:
+            make(app)
 
 
 @contextmanager

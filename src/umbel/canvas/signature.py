@@ -477,9 +477,9 @@ class Signature(dict[str, Any], Generic[R_co]):
         """A copy."""
         return self.clone()
 
-    def AsyncResult(self, id: str | None = None, **kwargs: Any) -> AsyncResult[R_co]:  # noqa: A002, N802
-        """The result of a call of this task: of this one, where its id is fixed, or of ``id``."""
-        task_id = id or self.id
+    def AsyncResult(self, task_id: str | None = None, **kwargs: Any) -> AsyncResult[R_co]:  # noqa: N802
+        """The result of a call of this task: of this one, where its id is fixed."""
+        task_id = task_id or self.id
         if task_id is None:
             raise ValueError(f"{self!r} has no id yet; freeze() gives one, or name the id")
         kwargs.setdefault("app", self.app)

@@ -20,21 +20,31 @@ MODULES = {
     "celery.__main__": "umbel.cli.main: main",
     "celery._state": """
         umbel: current_app current_task
+        umbel.compat.entrances: connect_on_app_finalize get_current_task
+            get_current_worker_task=get_current_task
         umbel.ports.current: get_current_app=current_app set_default_app
             _set_current_app=set_current_app
     """,
-    "celery.app": "umbel: Celery bugreport shared_task",
+    "celery.app": """
+        umbel: Celery bugreport shared_task
+        umbel.compat.entrances: app_or_default default_app
+    """,
+    "celery.app.amqp": "umbel.app.amqp: AMQP",
     "celery.app.base": "umbel: Celery",
     "celery.app.builtins": "",
     "celery.app.events": "umbel.events.entrance: Events",
-    "celery.app.log": "umbel.app.logs: TaskFormatter",
+    "celery.app.log": "umbel.app.logs: Logging=Logs TaskFormatter",
     "celery.app.registry": "umbel.app.registry: TaskRegistry",
     "celery.app.task": """
         umbel: Task
         umbel.model.request: Context=Request
     """,
     "celery.app.trace": "umbel.app.wrapping: build_tracer task_has_custom trace_ok_t",
-    "celery.app.utils": "umbel: bugreport",
+    "celery.app.utils": """
+        umbel: bugreport
+        umbel.app.config: Settings
+        umbel.compat.entrances: appstr find_app sanitize_url
+    """,
     "celery.beat": "umbel.compat.seams: Scheduler",
     "celery.canvas": """
         umbel: Signature chain chord chunks group maybe_signature signature subtask xmap
@@ -83,12 +93,15 @@ MODULES = {
         umbel.model.errors: AlreadyRegistered AlwaysEagerIgnored BackendError
             BackendGetMetaError BackendStoreError CDeprecationWarning
             CPendingDeprecationWarning CeleryError CeleryWarning ChordError
-            DuplicateNodenameWarning FixupWarning Ignore ImproperlyConfigured
+            DuplicateNodenameWarning DuplicateTaskNameWarning FixupWarning Ignore
+            ImproperlyConfigured
             IncompleteStream InvalidTaskError MaxRetriesExceededError NotConfigured
             NotRegistered OperationalError QueueNotFound Reject Retry RetryTaskError
-            SecurityError SoftTimeLimitExceeded TaskError TaskPredicate TaskRevokedError
+            SecurityError SecurityWarning SoftTimeLimitExceeded TaskError TaskPredicate
+            TaskRevokedError
             Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown
             WorkerTerminate
+        umbel.compat.entrances: reraise
     """,
     "celery.local": """
         umbel.app.proxy: Proxy
@@ -96,6 +109,7 @@ MODULES = {
     """,
     "celery.registry": "umbel.compat.seams: tasks",
     "celery.result": """
+        umbel.results.base: ResultBase
         umbel.results.handle: AsyncResult
         umbel.results.eager: EagerResult
         umbel.results.group: GroupResult ResultSet
@@ -113,7 +127,7 @@ MODULES = {
             beat_embedded_init beat_init before_task_publish celeryd_after_setup
             celeryd_init heartbeat_sent import_modules setup_logging task_failure
             task_internal_error task_postrun task_prerun task_received task_rejected
-            task_retry task_revoked task_success task_unknown user_preload_options
+            task_retry task_revoked task_sent task_success task_unknown user_preload_options
             worker_before_create_process worker_init worker_process_init
             worker_process_shutdown worker_ready worker_shutdown worker_shutting_down
             eventlet_pool_apply eventlet_pool_postshutdown eventlet_pool_preshutdown
@@ -125,24 +139,36 @@ MODULES = {
             SUCCESS UNREADY_STATES precedence state
     """,
     "celery.utils": """
-        functools: cached_property memoize=cache
+        functools: cached_property
         umbel: uuid gen_unique_id=uuid
-        umbel.compat.toolbox: chunks get_cls_by_name=symbol_by_name get_full_cls_name=qualname
-            import_from_cwd instantiate nodename nodesplit noop
-        umbel.model.queues: worker_direct=direct_queue
+        umbel.app.logs: LOG_LEVELS
+        umbel.compat.entrances: worker_direct
+        umbel.compat.functions: chunks memoize
+        umbel.compat.toolbox: gen_task_name get_cls_by_name=symbol_by_name
+            get_full_cls_name=qualname import_from_cwd instantiate nodename nodesplit noop
+    """,
+    "celery.utils.collections": """
+        collections: OrderedDict
+        umbel.compat.containers: AttributeDict AttributeDictMixin ChainMap DictAttribute
+            force_mapping lpmerge
     """,
     "celery.utils.dispatch": "umbel.app.signals: Signal",
+    "celery.utils.dispatch.signal": "umbel.app.signals: Signal",
+    "celery.utils.iso8601": "umbel.model.clock: parse_iso8601",
+    "celery.utils.objects": "umbel.compat.containers: Bunch mro_lookup",
     "celery.utils.functional": """
-        functools: memoize=cache
-        umbel.compat.toolbox: chunks dictfilter first is_list maybe_list noop uniq
+        umbel.compat.functions: LRUCache chunks dictfilter first firstmethod fun_accepts_kwargs
+            is_list lazy mattrgetter maybe maybe_evaluate maybe_list memoize mlazy padlist
+            regen uniq
+        umbel.compat.toolbox: noop
     """,
     "celery.utils.graph": "umbel.results.graph: CycleError DependencyGraph GraphFormatter",
     "celery.utils.imports": """
-        umbel.compat.toolbox: cwd_in_path import_from_cwd instantiate qualname
-            symbol_by_name
+        umbel.compat.toolbox: cwd_in_path gen_task_name import_from_cwd instantiate
+            module_file qualname reload_from_cwd symbol_by_name
     """,
     "celery.app.control": """
-        umbel.control.client: Control Inspect
+        umbel.app.control: Control=AppControl Inspect=AppInspect
         umbel.control.mailbox: flatten_reply=by_node
     """,
     "celery.worker.control": """
@@ -150,20 +176,24 @@ MODULES = {
     """,
     "celery.utils.log": """
         umbel.app.logs: ColorFormatter=ProcessFormatter LOG_LEVELS LoggingProxy get_logger
-            get_task_logger task_logger
+            get_task_logger mlevel=level_of task_logger
     """,
     "celery.utils.nodenames": """
-        umbel.compat.toolbox: nodename nodesplit
-        umbel.model.queues: worker_direct=direct_queue
+        umbel.compat.toolbox: anon_nodename host_format node_format nodename nodesplit
         umbel.model.ids: gethostname=hostname
-        umbel.worker.nodes: default_nodename=node_name
+        umbel.compat.entrances: default_nodename worker_direct
     """,
-    "celery.utils.saferepr": "umbel.wire.preview: saferepr=preview",
-    "celery.utils.serialization": "umbel.compat.toolbox: strtobool",
-    "celery.utils.text": "umbel.compat.toolbox: dedent indent pluralize str_to_list truncate",
+    "celery.utils.saferepr": "umbel.compat.entrances: saferepr",
+    "celery.utils.serialization": "umbel.compat.functions: strtobool",
+    "celery.utils.text": """
+        umbel.compat.texts: abbr abbrtask dedent dedent_initial ensure_newlines ensure_sep
+            fill_paragraphs indent join pluralize pretty simple_format str_to_list truncate
+    """,
     "celery.utils.time": """
-        umbel.compat.toolbox: get_exponential_backoff_interval is_naive localize make_aware
-            maybe_iso8601 maybe_make_aware maybe_timedelta rate to_utc
+        umbel.compat.times: add_seconds_to_datetime adjust_timestamp delta_resolution ffwd
+            get_exponential_backoff_interval humanize_seconds is_naive localize make_aware
+            maybe_iso8601 maybe_make_aware maybe_timedelta rate remaining subtract_datetimes
+            timezone to_utc utcoffset weekday
     """,
     "kombu": """
         umbel: Exchange Queue uuid
@@ -185,10 +215,11 @@ MODULES = {
     "kombu.utils": """
         functools: cached_property
         umbel: uuid
-        umbel.compat.toolbox: maybe_list symbol_by_name
+        umbel.compat.functions: maybe_list
+        umbel.compat.toolbox: symbol_by_name
     """,
     "kombu.utils.encoding": "umbel.compat.toolbox: bytes_to_str safe_repr safe_str str_to_bytes",
-    "kombu.utils.functional": "umbel.compat.toolbox: dictfilter is_list maybe_list",
+    "kombu.utils.functional": "umbel.compat.functions: dictfilter is_list maybe_list",
     "kombu.utils.imports": "umbel.compat.toolbox: symbol_by_name",
     "kombu.utils.json": "umbel.wire.json_forms: dumps loads register_type",
     "kombu.utils.objects": "functools: cached_property",
@@ -220,8 +251,16 @@ _WORKER = (
     "the worker is built otherwise and has no such parts; signals tell when it starts and stops"
 )
 
+_MONITORS = "watch with `umbel events` and `umbel events --dump`"
+_SECURITY = "app.setup_security signs and checks messages"
+_OWN = "it serves Celery's own parts"
+
 NOT_BUILT = {
-    "celery.app.amqp": _TRANSPORT,
+    "celery.app.annotations": "set task_annotations",
+    "celery.app.autoretry": "autoretry_for is an option of tasks",
+    "celery.app.backends": _BACKENDS,
+    "celery.app.defaults": "docs/settings.md has the settings; app.conf their values",
+    "celery.app.routes": "set task_routes; app.amqp.router says where calls go",
     "celery.apps": _WORKER,
     "celery.backends": _BACKENDS,
     "celery.bootsteps": _WORKER,
@@ -229,6 +268,22 @@ NOT_BUILT = {
     "celery.contrib.migrate": "umbel and Celery may share one Redis; no message needs to move",
     "celery.contrib.rdb": "use a debugger that attaches, or run the task with task.apply()",
     "celery.loaders": "name the settings with --config or app.config_from_object",
+    "celery.events.cursesmon": _MONITORS,
+    "celery.events.dumper": _MONITORS,
+    "celery.security.certificate": _SECURITY,
+    "celery.security.key": _SECURITY,
+    "celery.security.serialization": _SECURITY,
+    "celery.security.utils": _SECURITY,
+    "celery.utils.abstract": "umbel.Task and umbel.Signature are the classes",
+    "celery.utils.annotations": "typing.get_type_hints reads annotations",
+    "celery.utils.debug": "use tracemalloc, or py-spy from outside",
+    "celery.utils.deprecated": _OWN,
+    "celery.utils.quorum_queues": "there are no quorum queues on Redis and SQLite",
+    "celery.utils.static": _OWN,
+    "celery.utils.sysinfo": "use os.getloadavg, os.cpu_count and shutil.disk_usage",
+    "celery.utils.term": "colour text with click.style or rich",
+    "celery.utils.threads": "use threading.local and threading.Thread",
+    "celery.utils.timer2": "use threading.Timer",
     "celery.platforms": "let the service manager (systemd, a container) do it",
     "celery.worker": _WORKER,
     "kombu.connection": _TRANSPORT,
@@ -241,7 +296,25 @@ NOT_BUILT = {
 
 # Names in modules that are there, without an object of ours behind them.
 NOT_BUILT_NAMES = {
+    "celery.app": "tasks and apps are pickled by name, and traced by signals",
+    "celery.app.amqp": _TRANSPORT,
+    "celery.app.trace": "signals tell what becomes of tasks",
+    "celery.app.utils": "app.conf.table() shows settings, their secrets hidden",
     "celery.beat": _BEAT,
+    "celery.events": "app.events sends and hears events",
+    "celery.events.event": "app.events sends and hears events",
+    "celery.events.snapshot": "`umbel events --camera` runs a camera",
+    "celery.exceptions": "commands of your own are not built yet",
+    "celery.local": "functools.cache makes a value once",
+    "celery.utils.collections": "collections.deque and functools.lru_cache bound what is kept",
+    "celery.utils.functional": "functools.wraps and inspect.signature keep signatures",
+    "celery.utils.graph": "result.graph and DependencyGraph.to_dot draw graphs",
+    "celery.utils.imports": "importlib.util.find_spec finds modules",
+    "celery.utils.log": "logging.getLogger('celery') is the root of the worker's log",
+    "celery.utils.objects": _OWN,
+    "celery.utils.saferepr": _OWN,
+    "celery.utils.serialization": "errors are written as JSON; register_type is for your own",
+    "celery.utils.time": "zoneinfo has the zones; timezone.local the machine's",
     "kombu": _TRANSPORT,
     "kombu.common": _TRANSPORT,
 }

@@ -6,9 +6,12 @@ subclass may still set an attribute of the name.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from umbel.model.errors import NotBuiltYet
+
+T = TypeVar("T")
 
 
 class NotBuiltAttribute(NotBuiltYet, AttributeError):
@@ -29,3 +32,17 @@ class Refused:
 
     def __get__(self, instance: Any, owner: type) -> NoReturn:
         raise NotBuiltAttribute(f"{self._name} is not built: {self._instead}")
+
+
+def refusing(instead: str, names: str) -> Callable[[type[T]], type[T]]:
+    """A class decorator: these attributes are refused where the class has none of the name."""
+
+    def decorate(kind: type[T]) -> type[T]:
+        for name in names.split():
+            if not hasattr(kind, name):
+                refused = Refused(instead)
+                refused.__set_name__(kind, name)
+                setattr(kind, name, refused)
+        return kind
+
+    return decorate

@@ -39,9 +39,9 @@ _PLACE = {name: place for place, name in enumerate(PRECEDENCE)}
 NONE_PRECEDENCE = _PLACE[None]
 
 
-def precedence(name: str) -> int:
+def precedence(state: str) -> int:
     """The place of a state in :data:`PRECEDENCE`; smaller is more final."""
-    return _PLACE.get(name, NONE_PRECEDENCE)
+    return _PLACE.get(state, NONE_PRECEDENCE)
 
 
 class state(str):  # noqa: N801 - Celery's public name

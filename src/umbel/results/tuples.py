@@ -17,21 +17,21 @@ NOBODY: Container[str] = ()
 
 
 def result_from_tuple(
-    value: Any, app: Sender | None = None, *, ignored: Container[str] = NOBODY
+    r: Any, app: Sender | None = None, *, ignored: Container[str] = NOBODY
 ) -> Any:
     """The ``AsyncResult`` or ``GroupResult`` that a result tuple stands for.
 
     A result is given back as it is, and an id in text becomes an ``AsyncResult``. Ids in
     ``ignored`` belong to tasks that keep no result: waiting for those ends at once with None.
     """
-    if isinstance(value, str):
-        return AsyncResult(value, app=app)
+    if isinstance(r, str):
+        return AsyncResult(r, app=app)
     # A chain may be longer than the interpreter's stack is deep: no recursion along parents.
     line = []
-    while isinstance(value, tuple | list):
-        line.append(value)
-        value = value[0][1]
-    result = value
+    while isinstance(r, tuple | list):
+        line.append(r)
+        r = r[0][1]
+    result = r
     for (result_id, _), children in reversed(line):
         if children is not None:
             members = [result_from_tuple(child, app, ignored=ignored) for child in children]

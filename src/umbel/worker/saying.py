@@ -27,7 +27,7 @@ def set_up_logs(settings: LogSettings) -> None:
         old.close()
     handler = _handler(settings.file)
     handler.setFormatter(
-        ProcessFormatter(settings.format, settings.date_format, settings.is_colored)
+        ProcessFormatter(settings.format, settings.is_colored, settings.date_format)
     )
     root.addHandler(handler)
     root.setLevel(settings.level)
