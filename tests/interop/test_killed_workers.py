@@ -16,6 +16,8 @@ CELERYS = ("-c", "2", "--without-gossip", "--without-mingle")
 VISIBILITY_S = 2
 CONF = {"broker_transport_options": {"visibility_timeout": VISIBILITY_S}}
 CHORDS = 4
+DEATHS = 6
+BATCH = 8  # more than a child has run of such tasks and not settled
 MEMBERS = 20
 
 
@@ -51,6 +53,52 @@ def test_chords_outlive_an_umbel_worker_that_is_killed(fleet, house):
     counts = [int(count) for n in range(CHORDS) for count in fleet.client.hvals(f"test:killed-{n}")]
     assert sum(counts) <= CHORDS * (MEMBERS + 1) + 2
     until(lambda: not fleet.waiting(), say=lambda: str(fleet.waiting()))
+
+
+def test_workflows_of_both_outlive_many_deaths_of_umbels_workers(fleet):
+    fleet.start("celery", *CELERYS, name="theirs")
+    ours = [fleet.start("umbel", "-c", "2", name=f"ours{n}") for n in range(2)]
+    for worker in fleet.workers:
+        worker.wait_until_ready()
+    chords, chains = {}, {}
+
+    for death in range(DEATHS):
+        for name, house in HOUSES.items():
+            tasks = fleet.producer(name)
+            for n in range(3):
+                run = f"storm-{name}-{death}-{n}"
+                members = (tasks.member.s(run, place, 0.02) for place in range(MEMBERS))
+                chords[run] = house.chord(members, tasks.gathered.s(run)).apply_async()
+                steps = (tasks.hop.s(f"{run}-chain", step) for step in range(1, 6))
+                first = tasks.hop.s([], f"{run}-chain", 0).set(countdown=n * 0.2)
+                chains[run] = house.chain(first, *steps).apply_async()
+        killed = ours[death % 2]
+        until(lambda killed=killed: any(map(fleet.client.hlen, keys_of(fleet, death % 2))))
+        killed.kill_all()
+        ours[death % 2] = fleet.start("umbel", "-c", "2", name=f"ours{death % 2}")
+        ours[death % 2].wait_until_ready()
+
+    limit = time.monotonic() + 60
+    repeated = 0
+    for run, result in chords.items():
+        parts = result.get(timeout=max(limit - time.monotonic(), 0.1))
+        assert [place for _, place in parts] == list(range(MEMBERS))
+        counts = fleet.client.hgetall(f"test:{run}")
+        assert len(counts) == MEMBERS + 1
+        repeated += sum(map(int, counts.values())) - len(counts)
+    for run, result in chains.items():
+        assert len(result.get(timeout=max(limit - time.monotonic(), 0.1))) == 6
+        counts = fleet.client.hgetall(f"test:{run}-chain")
+        assert len(counts) == 6
+        repeated += sum(map(int, counts.values())) - len(counts)
+    until(lambda: not fleet.waiting(), say=lambda: str(fleet.waiting()))
+    # What ran in a child that was killed, and what it had done and not yet settled: nothing forks.
+    assert repeated <= DEATHS * 2 * BATCH
+
+
+def keys_of(fleet, number):
+    """Where the messages are that a worker of ours holds."""
+    return fleet.client.keys(f"umbel:i:ours{number}@*")
 
 
 def test_what_a_killed_celery_worker_held_stays_celerys(fleet):

@@ -192,3 +192,23 @@ def test_children_are_collected_through_both_houses(houses, writer, reader):
     assert sent.get(timeout=10) == 3
     assert [child.get(timeout=10) for child in sent.children] == [103]
     assert [value for _, value in sent.collect(timeout=10)] == [3, 103]
+
+
+@pytest.mark.parametrize("second", HOUSES)
+@pytest.mark.parametrize("first", HOUSES)
+def test_a_success_outlives_a_second_run_in_either_house_that_fails(houses, first, second):
+    """A message that was redelivered, as Celery does it after the visibility timeout."""
+    tasks = houses.producer("umbel")
+    once = uuid.uuid4().hex
+    sent = tasks.only_once.apply_async((once,), queue=first, task_id=once)
+    assert sent.get(timeout=10) == "done"
+    before = houses.client.get(f"celery-task-meta-{once}")
+
+    tasks.only_once.apply_async((once,), queue=second, task_id=once)
+    until(lambda: int(houses.client.get(f"test:{once}")) == 2)
+    # Behind it, in the same single process.
+    tasks.add.apply_async((1, 1), queue=second).get(timeout=10)
+
+    assert houses.client.get(f"celery-task-meta-{once}") == before
+    for reader in HOUSES:
+        assert houses.producer(reader).app.AsyncResult(once).get(timeout=10) == "done"

@@ -329,6 +329,17 @@ def _counters():
     return redis.Redis.from_url(os.environ["WIRE_BROKER"])
 
 
+@app.task
+def only_once(run):
+    """Succeeds the first time, and never again."""
+    client = _counters()
+    times = client.incr(f"test:{run}")
+    client.close()
+    if times > 1:
+        raise ValueError("it was done already")
+    return "done"
+
+
 @app.task(acks_late=True)
 def member(run, number, seconds=0.002):
     """Say who ran it, and count the run."""
