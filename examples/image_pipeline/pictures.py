@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 ASCII_SHADES = " .:-=+*#%@"
 
@@ -53,7 +54,8 @@ def read(path: str | Path) -> Picture:
 def write(picture: Picture, path: str | Path) -> None:
     """Save a picture; who reads the file sees all of it or none."""
     path = Path(path)
-    unfinished = path.with_suffix(".unfinished")
+    # A name of its own: another task may be writing the same picture.
+    unfinished = path.with_suffix(f".{uuid4().hex}")
     header = f"P5\n{picture.width} {picture.height}\n255\n".encode()
     unfinished.write_bytes(header + b"".join(picture.rows))
     unfinished.replace(path)
