@@ -19,7 +19,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 from types import TracebackType
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from umbel.engines.sqlite.location import Location
 from umbel.engines.sqlite.queries import SCHEMA, UPGRADES
@@ -42,6 +42,7 @@ class Connection:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._sql: sqlite3.Connection | None = None
+        self._closer: finalize[[sqlite3.Connection], Connection] | None = None
         self._identity = (0, 0)  # device and inode of what is open
         self._synchronous = ""  # what the pragma was set to last
         self._guard = threading.RLock()
@@ -176,13 +177,18 @@ class Connection:
         self._identity = (found.st_dev, found.st_ino)
         self._synchronous = ""
         self._sql = sql
+        # An app that nobody closed goes as a cycle, in which Python 3.13 warns of an open database
+        # before anything of ours could close it. What the closer holds is no part of the cycle.
+        self._closer = finalize(self, _close_quietly, sql)
+        # A thread may be in the middle of something at exit; the system closes the file.
+        self._closer.atexit = False
         return sql
 
     def _close(self) -> None:
-        sql, self._sql = self._sql, None
-        if sql is not None:
-            with suppress(sqlite3.Error):
-                sql.close()
+        self._sql = None
+        if self._closer is not None:
+            self._closer()
+            self._closer = None
 
     def explained(self, error: sqlite3.Error) -> OperationalError:
         """The error in our words; a connection that can't be trusted any more is closed."""
@@ -218,6 +224,9 @@ class Connection:
         if self._sql is not None:
             _abandoned.append(self._sql)
             self._sql = None
+        if self._closer is not None:
+            self._closer.detach()
+            self._closer = None
 
 
 _MEANINGS = {
@@ -255,6 +264,11 @@ class _Use:
         trace: TracebackType | None,
     ) -> None:
         self._connection.end(self._mode, error)
+
+
+def _close_quietly(sql: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        sql.close()
 
 
 def _name_of(error: sqlite3.Error) -> str:
