@@ -126,7 +126,9 @@ def test_a_time_without_offset_is_in_the_apps_timezone(broker: Any, app: Celery)
 
 
 @pytest.mark.parametrize(
-    "expires", [3600, future(3600), future(3600).isoformat(), dt.timedelta(seconds=3600)]
+    "expires",
+    [3600, future(3600), future(3600).isoformat(), dt.timedelta(seconds=3600)],
+    ids=["seconds", "date", "text", "timedelta"],
 )
 def test_expires_may_be_seconds_a_date_or_text(expires: Any, app: Celery, broker: Any) -> None:
     app.task(lambda: None, name="t").apply_async(expires=expires)

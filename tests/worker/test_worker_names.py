@@ -73,7 +73,11 @@ def test_a_pid_file_of_a_living_process_is_respected(tmp_path):
     assert path.exists()
 
 
-@pytest.mark.parametrize("content", ["", "garbage\n", "-1\n", f"{os.getpid()}\n", f"{2**62}\n"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "garbage\n", "-1\n", f"{os.getpid()}\n", f"{2**62}\n"],
+    ids=["empty", "garbage", "negative", "our own", "too large"],
+)
 def test_a_pid_file_that_names_nobody_is_taken_over(tmp_path, content):
     path = tmp_path / "worker.pid"
     path.write_text(content)
