@@ -4,11 +4,13 @@ import importlib
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from conftest import PROGRAMS
 
 pytestmark = pytest.mark.slow
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.fixture
