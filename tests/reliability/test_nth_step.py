@@ -8,6 +8,7 @@ at the broker. Where only connections broke, each task ran once.
 """
 
 import contextlib
+import os
 from collections import Counter
 
 import pytest
@@ -114,7 +115,9 @@ class WorkerHere:
         self.child = Child(app, options, self.slot)
         self.child.consumer.idle = self._idle
         Inline(self.child).serve()
-        self.child.close()
+        # It lets go of everything, also where a fault hits it there.
+        child, self.child = self.child, None
+        child.close()
 
     def _idle(self, timeout_s):
         assert monotonic_s() < self.limit, f"it hangs after a fault at {self.faults.hit}"
@@ -134,8 +137,12 @@ class WorkerHere:
             losses = [Loss(running.token) for running in self.slot.running()]
             for running in self.slot.running():
                 self.slot.end(running.lane)
-            for end in self.child.pair[:2] if self.child else ():
-                end.close()
+            if self.child:
+                for end in self.child.pair[:2]:
+                    end.close()
+                for pipe in (self.child._wake_read, self.child._wake_write):
+                    os.close(pipe)
+                self.child = None
             if self.slot.epoch:
                 self.upkeep.recover(self.slot.consumer("here"), losses)
 

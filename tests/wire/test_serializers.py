@@ -67,7 +67,7 @@ def test_what_cannot_be_written_is_an_encode_error(name: str) -> None:
 
 
 def test_an_unknown_serializer_is_named_with_the_known_ones() -> None:
-    with pytest.raises(EncodeError, match=r"'jsno'; known: json, msgpack, pickle, yaml"):
+    with pytest.raises(EncodeError, match=r"'jsno'; known: .*json, msgpack, pickle,.* yaml"):
         serializers.dumps(1, "jsno")
     with pytest.raises(ImproperlyConfigured, match="jsno"):
         serializers.content_types(["jsno"])
