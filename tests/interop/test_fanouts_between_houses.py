@@ -35,8 +35,15 @@ def fleet(redis_server, tmp_path_factory):
     fleet.start("umbel", "-c", "2", name="ours", app="fanout_tasks")
     for worker in fleet.workers:
         worker.wait_until_ready()
+    # Celery's worker says that it is ready before it has subscribed to all of its exchanges.
+    until(lambda: most_patterns(fleet) >= 3, say=lambda: f"{fleet.client.client_list()}")
     yield fleet
     fleet.close()
+
+
+def most_patterns(fleet):
+    """How much one connection listens to: of Celery's worker, remote control and two exchanges."""
+    return max(int(client["psub"]) for client in fleet.client.client_list())
 
 
 @pytest.fixture(params=[celery, umbel], ids=lambda house: house.__name__)
