@@ -28,12 +28,14 @@ def both(_producers, redis_server, tmp_path_factory):
     fleet.workers[0].wait_until_ready()
     fleet.start("celery", "-c", "1", "-Q", "celery,theirs", name="theirs")
     fleet.workers[1].wait_until_ready()
+    # Celery's worker says that it is ready before it has subscribed to remote control.
+    until(lambda: len(inspect_of(fleet, "umbel", timeout=1.0).ping() or {}) == 2)
     yield fleet
     fleet.close()
 
 
-def inspect_of(fleet, house, **options):
-    return fleet.producer(house).app.control.inspect(timeout=TIMEOUT_S, limit=2, **options)
+def inspect_of(fleet, house, timeout=TIMEOUT_S, **options):
+    return fleet.producer(house).app.control.inspect(timeout=timeout, limit=2, **options)
 
 
 def shape(value):
