@@ -141,6 +141,8 @@ class Broker(Protocol):
         settlements: Sequence[Settlement],
         queues: Sequence[str],
         limit: int,
+        *,
+        waits: bool = False,
     ) -> tuple[list[bool], list[Lease]]:
         """Settle what ended and lease up to ``limit`` messages of ``queues``, in one round trip.
 
@@ -154,6 +156,10 @@ class Broker(Protocol):
         Leases come in this order: verdicts; messages that were lost with a process; then by
         priority and queue. A message that was lost with a whole worker is given alone
         [suspects_come_alone]. ``limit`` 0 settles only.
+        ``waits`` says that where nothing is found ``wait`` is called next. Then the broker may
+        lease the next message to this consumer as it is published, and end the wait; the next
+        claim gives it, without asking the server where the wait was told of it
+        [a_waiter_is_given_a_message_once].
         Raises ``LeaseLost`` where the consumer is not enlisted [a_lost_consumer_may_not_lease].
         """
         ...

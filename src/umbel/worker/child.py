@@ -225,12 +225,17 @@ class Child:
         return Telling(self.pair.broker.bus, speaker, self.slot.clock)
 
     def exchange(
-        self, settlements: Sequence[Settlement], limit: int, *, holding: int = 0
+        self,
+        settlements: Sequence[Settlement],
+        limit: int,
+        *,
+        holding: int = 0,
+        waits: bool = False,
     ) -> list[Lease]:
         """``Consumer.exchange``, and what monitors are told of what was settled."""
         if self.telling is not None and self.telling.is_pressing:
             self.telling.flush()
-        leases = self.consumer.exchange(settlements, limit, holding=holding)
+        leases = self.consumer.exchange(settlements, limit, holding=holding, waits=waits)
         if self.telling is not None:
             self.telling.flush()
         if self._tells_sent and settlements:

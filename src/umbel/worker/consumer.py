@@ -85,20 +85,28 @@ class Consumer:
         self._is_doubtful = False
 
     def exchange(
-        self, settlements: Sequence[Settlement], limit: int, *, holding: int = 0
+        self,
+        settlements: Sequence[Settlement],
+        limit: int,
+        *,
+        holding: int = 0,
+        waits: bool = False,
     ) -> list[Lease]:
         """Settle, and claim up to ``limit``. ``holding``: leases that are kept meanwhile.
 
+        ``waits``: where nothing is found, ``idle`` is called next.
         Raises ``LeaseLost`` after a new epoch has begun; everything held is to be dropped then.
         """
         try:
-            return self._exchange(settlements, limit, holding)
+            return self._exchange(settlements, limit, holding, waits)
         except LeaseLost:
             logger.warning("the lease of %s was lost: what it held runs elsewhere", self.name)
             self.enlist()
             raise
 
-    def _exchange(self, settlements: Sequence[Settlement], limit: int, holding: int) -> list[Lease]:
+    def _exchange(
+        self, settlements: Sequence[Settlement], limit: int, holding: int, waits: bool
+    ) -> list[Lease]:
         if self._is_doubtful and limit:
             if holding:
                 limit = 0
@@ -108,7 +116,7 @@ class Consumer:
                 self._through_trouble(lambda: self._broker.retire(self.name))
                 self.enlist()
         try:
-            leases = self._cycle(settlements, limit)
+            leases = self._cycle(settlements, limit, waits)
         except OperationalError as error:
             self._is_doubtful = True
             logger.warning("broker trouble: %s; trying again", error)
@@ -156,12 +164,14 @@ class Consumer:
         """Give back everything and leave."""
         self._through_trouble(lambda: self._broker.retire(self.name))
 
-    def _cycle(self, settlements: Sequence[Settlement], limit: int) -> list[Lease]:
+    def _cycle(self, settlements: Sequence[Settlement], limit: int, waits: bool) -> list[Lease]:
         closes: list[Sequence[JoinClosing]] = []
         if not self._is_atomic:
             closes = [settlement.closes for settlement in settlements]
             settlements = [self._with_store_first(settlement) for settlement in settlements]
-        settled, leases = self._broker.cycle(self.name, settlements, self._queues, limit)
+        settled, leases = self._broker.cycle(
+            self.name, settlements, self._queues, limit, waits=waits
+        )
         for settlement, was_ours in zip(settlements, settled, strict=True):
             if not was_ours:
                 logger.warning(
@@ -194,7 +204,7 @@ class Consumer:
 
     def _settle_only(self, settlements: Sequence[Settlement]) -> None:
         if settlements:
-            self._cycle(settlements, 0)
+            self._cycle(settlements, 0, waits=False)
 
     def _with_store_first(self, settlement: Settlement) -> Settlement:
         # Two servers: the record and the join first, then follow-ups and acknowledgement in one

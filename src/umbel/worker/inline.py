@@ -50,7 +50,9 @@ class Inline:
                 limit = 0 if joined else self.pace.limit
                 if pending:
                     points.passed("settles")
-                leases = joined + child.exchange(pending, limit, holding=len(joined))
+                leases = joined + child.exchange(
+                    pending, limit, holding=len(joined), waits=self.is_watching
+                )
                 if pending:
                     points.passed("settled")
                 if leases:
@@ -74,11 +76,9 @@ class Inline:
             while not self.is_watching and not child.is_stopping:
                 child.consumer.sleep_on(child.slot.watch_fd)
                 self.is_watching = child.slot.take_watch()
-                if self.is_watching:
-                    # What came while the sibling was busy is not told to us: look first.
-                    return
-            if not self.is_watching:
-                return
+            # What came while a sibling watched was not told to us; and who is to wait says so to
+            # the broker when it looks.
+            return
         child.hint_due()
         child.consumer.idle(IDLE_S)
 

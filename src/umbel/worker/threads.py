@@ -73,7 +73,7 @@ class Threads:
                 if not wanted and not settling:
                     self._await_an_end()
                     continue
-                leases = child.exchange(settling, wanted, holding=self.running)
+                leases = child.exchange(settling, wanted, holding=self.running, waits=bool(wanted))
             except LeaseLost:
                 continue
             pending += self._assign(leases)
@@ -85,6 +85,7 @@ class Threads:
 
     def _assign(self, leases: list[Lease]) -> list[Settlement]:
         settled: list[Settlement] = []
+        begun: list[Assigned] = []
         for lease in leases:
             admitted: Admitted | Settlement
             if lease.redelivered:
@@ -99,17 +100,19 @@ class Threads:
                 settled.append(self.child.settlement_of(admitted))
                 continue
             if admitted.plan.is_at_most_once:
-                begun = Settlement(lease.token, Fate.BEGUN)
                 # It counts for no join, so no lease comes back.
-                self.child.exchange([begun], 0, holding=self.running + 1)
+                begin = Settlement(lease.token, Fate.BEGUN)
+                self.child.exchange([begin], 0, holding=self.running + 1)
             report.received(admitted)
             if self.child.telling is not None:
                 self.child.telling.begins(admitted)
             self.running += 1
-            assigned = Assigned(admitted, self.free_lanes.pop(), self.child.consumer.name)
-            self._todo.put(assigned)
+            begun.append(Assigned(admitted, self.free_lanes.pop(), self.child.consumer.name))
         if self.child.telling is not None:
+            # Before they run: what a task tells of itself comes behind its start.
             self.child.telling.flush()
+        for assigned in begun:
+            self._todo.put(assigned)
         return settled
 
     def _work(self) -> None:

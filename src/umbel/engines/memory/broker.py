@@ -74,6 +74,8 @@ class MemoryBroker:
         settlements: Sequence[Settlement],
         queues: Sequence[str],
         limit: int,
+        *,
+        waits: bool = False,
     ) -> tuple[list[bool], list[Lease]]:
         """Settle and lease."""
         self._consumer = consumer

@@ -30,6 +30,8 @@ NOT_ENLISTED = -1
 TOO_LATE = -2
 
 _DONE = Fate.DONE
+# Bytes of a message that may be told on a channel, whose readers a server bounds.
+_MOST_GIVEN = 1 << 16
 
 
 class Script(NamedTuple):
@@ -169,7 +171,11 @@ class Commands:
         head: list[Argument] = [*producer, keys.PRODUCER_TTL_S]
         only = messages[0] if len(messages) == 1 and not openings else None
         if only is not None and only.due is None and not only.exchange:
-            return script("publish_one"), [*head, *self.place(messages[0])]
+            head += self.place(only)
+            if only.task != JOIN_TASK and len(only.raw) <= _MOST_GIVEN:
+                suffix = self.names.suffix(only.priority)
+                head += (self.names.prefix, keys.header(only.queue.encode(), suffix))
+            return script("publish_one"), head
         head += (self.names.prefix, len(openings))
         if openings:
             results = self._results()
@@ -186,6 +192,9 @@ class Commands:
         settlements: Sequence[Settlement],
         slots: Slots | None,
         limit: int,
+        *,
+        waits: bool = False,
+        seen: int | None = None,
     ) -> tuple[list[bytes], list[Argument]]:
         """Keys and arguments of ``cycle.lua``."""
         results = self.results
@@ -210,7 +219,7 @@ class Commands:
         ]
         # Of the parts of one join the last one's: who ended last is the parent of the body.
         claims = {part.group_id: part.claim for one in settlements for part in one.parts}
-        arguments.append(len(claims))
+        arguments += (len(claims), "" if seen is None else seen, int(waits))
         for claim in claims.values():
             message = claim()
             arguments += (message.queue, self._claim(message))

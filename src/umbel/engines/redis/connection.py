@@ -60,7 +60,7 @@ class Connection:
         self.address = address
         # How long a call tries to reach a server that was there before.
         self._patience_s = address.connect_timeout_s if patience_s is None else patience_s
-        # Sent after each connect, behind HELLO and SELECT.
+        # Sent after each connect, behind HELLO and SELECT. SUBSCRIBE is answered by a push.
         self.greeting: list[resp.Command] = []
         self.generation = 0  # grows with each connect: what the server knew of us is gone
         self.server_version: tuple[int, ...] = ()
@@ -163,27 +163,7 @@ class Connection:
         Raises ``ConnectionBroken``, without trying again: what the server was to push is lost, and
         only the caller knows how to make that good.
         """
-        found = self._pushed()
-        if found:
-            return found
-        sock = self._socket
-        if sock is None or self._pid != os.getpid():
-            raise ConnectionBroken("there is no connection to wait on")
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        if wake_fd is not None:
-            poller.register(wake_fd, select.POLLIN)
-        deadline_s = None if timeout_s is None else monotonic_s() + timeout_s
-        while True:
-            left_s = None if deadline_s is None else max(deadline_s - monotonic_s(), 0.0)
-            ready = dict(poller.poll(None if left_s is None else left_s * 1000))
-            if sock.fileno() in ready:
-                self._receive_now(sock)
-                found = self._pushed()
-                if found:
-                    return found
-            if (wake_fd is not None and wake_fd in ready) or left_s == 0.0:
-                return []
+        return listen([self], timeout_s, wake_fd)
 
     def send(self, payload: bytes) -> None:
         """Write without waiting for a reply. Raises ``ConnectionBroken``."""
@@ -224,7 +204,7 @@ class Connection:
         poller.register(sock, select.POLLIN)
         if poller.poll(0):
             with suppress(ConnectionBroken):
-                self._receive_now(sock)
+                self.receive_now()
 
     def fileno(self) -> int:
         """The socket, to poll on; -1 where there is none."""
@@ -271,7 +251,8 @@ class Connection:
         commands += self.greeting
         try:
             replies = self._exchange(
-                b"".join([resp.pack(tuple(command)) for command in commands]), len(commands)
+                b"".join([resp.pack(tuple(command)) for command in commands]),
+                sum(command[0] != "SUBSCRIBE" for command in commands),
             )
             self._greeted(replies)
         except BaseException:
@@ -348,14 +329,18 @@ class Connection:
                 if len(found) == replies:
                     return found
 
-    def _pushed(self) -> list[Any]:
+    def pushed(self) -> list[Any]:
+        """Push messages that have come, and were not looked for yet."""
         found: list[Any] = []
         while (reply := self._reader.gets()) is not resp.INCOMPLETE:
             if type(reply) is resp.Push:
                 found.append(reply)
         return found
 
-    def _receive_now(self, sock: socket.socket) -> None:
+    def receive_now(self) -> None:
+        """Take what has come, if anything. Raises ``ConnectionBroken``."""
+        sock = self._socket
+        assert sock is not None
         # Readable means little under TLS: what came may be no data for us.
         sock.settimeout(0)
         try:
@@ -412,6 +397,33 @@ class Connection:
         if isinstance(why, TimeoutError):
             said = f"no answer within {self.address.reply_timeout_s:g} s"
         return OperationalError(f"{url} can't be reached: {said}")
+
+
+def listen(
+    connections: Sequence[Connection], timeout_s: float | None, wake_fd: int | None
+) -> list[Any]:
+    """``Connection.listen`` on several."""
+    found = [push for connection in connections for push in connection.pushed()]
+    if found:
+        return found
+    poller = select.poll()
+    by_fd = {}
+    for connection in connections:
+        if not connection.is_open():
+            raise ConnectionBroken("there is no connection to wait on")
+        by_fd[connection.fileno()] = connection
+    for fd in by_fd if wake_fd is None else (*by_fd, wake_fd):
+        poller.register(fd, select.POLLIN)
+    deadline_s = None if timeout_s is None else monotonic_s() + timeout_s
+    while True:
+        left_s = None if deadline_s is None else max(deadline_s - monotonic_s(), 0.0)
+        ready = dict(poller.poll(None if left_s is None else left_s * 1000))
+        for fd in ready:
+            if fd != wake_fd:
+                by_fd[fd].receive_now()
+                found += by_fd[fd].pushed()
+        if found or (wake_fd is not None and wake_fd in ready) or left_s == 0.0:
+            return found
 
 
 def _passes(reply: Any) -> bool:

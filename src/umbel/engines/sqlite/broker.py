@@ -137,6 +137,8 @@ class SqliteBroker:
         settlements: Sequence[Settlement],
         queues: Sequence[str],
         limit: int,
+        *,
+        waits: bool = False,
     ) -> tuple[list[bool], list[Lease]]:
         """Settle and lease in one transaction; where there is nothing to write, in none."""
         self._worker = worker_of(consumer)

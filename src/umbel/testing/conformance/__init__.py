@@ -21,7 +21,7 @@ from umbel.testing.conformance.recovering import RecoveryCases
 from umbel.testing.conformance.revoking import RevocationCases
 from umbel.testing.conformance.settling import SettlementCases
 from umbel.testing.conformance.storing import StoreCases
-from umbel.testing.conformance.waking import WakeCases
+from umbel.testing.conformance.waking import GivingCases, WakeCases
 
 
 class EngineCases(
@@ -32,6 +32,7 @@ class EngineCases(
     JoinCases,
     StoreCases,
     WakeCases,
+    GivingCases,
     GraveCases,
     RevocationCases,
     NoticeCases,

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
+
+import pytest
 
 from umbel.model.clock import monotonic_s
+from umbel.model.lease import Lease
 from umbel.model.settlement import Settlement
 from umbel.ports.broker import Broker
 from umbel.testing.conformance.harness import Harness, lease, message, messages
@@ -179,3 +183,115 @@ class WakeCases:
         waiter.join()
 
         assert not waiter.found
+
+
+class GivingCases:
+    """A message that may be leased to who waits for it, as it is published."""
+
+    def test_a_waiter_is_given_a_message_once(self, engine: Harness) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        _begin_to_wait(waiting)
+        broker.enlist("w.1.1", 60)
+        started = monotonic_s()
+
+        broker.publish(messages("a"))
+
+        assert waiting.wait(("q",), 10, None)
+        assert monotonic_s() - started < _AT_ONCE_S
+        (held,) = waiting.cycle("w.0.1", (), ("q",), 5, waits=True)[1]
+        assert held.raw == b"a"
+        assert not held.redelivered
+        assert lease(broker, "w.1.1") == []
+        assert waiting.cycle("w.0.1", [Settlement(held.token)], ("q",), 5) == ([True], [])
+
+    def test_what_a_waiter_was_given_comes_though_it_was_not_told(self, engine: Harness) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        _begin_to_wait(waiting)
+        broker.publish(messages("a"))
+        broker.publish(messages("b"))
+        broker.publish(messages("c", "another"))
+
+        # It settles before it looks, and looks elsewhere first.
+        assert waiting.cycle("w.0.1", [Settlement(99)], ("another",), 0) == ([False], [])
+        found = waiting.cycle("w.0.1", (), ("another", "q"), 9)[1]
+        found += waiting.cycle("w.0.1", (), ("another", "q"), 9, waits=True)[1]
+
+        assert sorted(held.raw for held in found) == [b"a", b"b", b"c"]
+        assert [held.raw for held in found if held.queue == "q"] == [b"a", b"b"]
+        assert len({held.token for held in found}) == 3
+        settled = [Settlement(held.token) for held in found]
+        assert waiting.cycle("w.0.1", settled, ("q",), 0) == ([True] * 3, [])
+
+    @pytest.mark.parametrize("is_dead", [False, True], ids=["retired", "dead"])
+    def test_what_a_waiter_was_given_goes_back_uncounted(
+        self, engine: Harness, is_dead: bool
+    ) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        _begin_to_wait(waiting)
+        broker.publish(messages("a"))
+        broker.publish(messages("b"))
+
+        if is_dead:
+            broker.recover("w.0.1", [], engine.policy)
+        else:
+            waiting.retire("w.0.1")
+
+        broker.enlist("w.1.1", 60)
+        found = lease(broker, "w.1.1", 5)
+        assert [(held.raw, held.deliveries) for held in found] == [(b"a", 0), (b"b", 0)]
+
+    def test_a_waiter_that_is_gone_is_given_nothing(self, engine: Harness) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        broker.enlist("w.1.1", 60)
+        _begin_to_wait(waiting)
+        waiting.retire("w.0.1")
+        broker.publish(messages("a"))
+        assert [held.raw for held in lease(broker, "w.1.1", 5)] == [b"a"]
+
+    def test_a_waiter_is_given_nothing_before_its_turn(self, engine: Harness) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        _begin_to_wait(waiting)
+        broker.publish(messages("a", "q"))
+        first = waiting.cycle("w.0.1", (), ("q",), 1)[1]
+        _begin_to_wait(waiting, settles=first)
+
+        broker.publish([*messages("b"), *messages("c")])
+        broker.publish(messages("d"))
+
+        found = waiting.cycle("w.0.1", (), ("q",), 9)[1]
+        assert [held.raw for held in found] == [b"b", b"c", b"d"]
+
+    def test_a_waiter_gets_a_large_message(self, engine: Harness) -> None:
+        broker, waiting = engine.open().broker, engine.open().broker
+        _begin_to_wait(waiting)
+        raw = b"x" * 3_000_000
+
+        broker.publish([message("a")._replace(raw=raw)])
+
+        assert waiting.wait(("q",), 10, None)
+        assert [held.raw for held in waiting.cycle("w.0.1", (), ("q",), 5)[1]] == [raw]
+
+    def test_many_waiters_get_each_message_once(self, engine: Harness) -> None:
+        broker = engine.open().broker
+        waiting = {f"w.{number}.1": engine.open().broker for number in range(3)}
+        for name, one in waiting.items():
+            _begin_to_wait(one, name)
+        sent = [f"m{number}".encode() for number in range(40)]
+        found = []
+        for number, raw in enumerate(sent):
+            broker.publish(messages(raw.decode()))
+            name = f"w.{number % 3}.1"
+            leases = waiting[name].cycle(name, (), ("q",), 2, waits=True)[1]
+            found += [held.raw for held in leases]
+            waiting[name].cycle(name, [Settlement(h.token) for h in leases], ("q",), 0)
+        for name, one in waiting.items():
+            while leases := one.cycle(name, (), ("q",), 9, waits=True)[1]:
+                found += [held.raw for held in leases]
+
+        assert sorted(found) == sorted(sent)
+
+
+def _begin_to_wait(broker: Broker, consumer: str = "w.0.1", settles: Sequence[Lease] = ()) -> None:
+    broker.enlist(consumer, 60)
+    settled = [Settlement(held.token) for held in settles]
+    assert broker.cycle(consumer, settled, ("q",), 5, waits=True)[1] == []

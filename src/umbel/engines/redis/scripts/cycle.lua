@@ -10,14 +10,18 @@
 -- {answers, token before the first of the lists, {token, value, ...}, epoch of revocations or '' where
 -- nothing was leased, list index, {raw, ...}, ...}. In the place of {raw, ...} may stand the number of
 -- the settlement whose one message was leased: who sent it has it.
+-- A claim that finds nothing and is followed by a wait leaves its name in umbel:waiting, and the next
+-- single message is leased to it (publish_one.lua). What it was given so, and perhaps never heard of,
+-- comes with its next claim: all tokens above the last one that it has seen.
 
-local A, at = ARGV, 18
+local A, at = ARGV, 20
 P = A[1]
 local consumer, writer, seq, limit = A[2], A[3], tonumber(A[4]), tonumber(A[5])
 local queues, lists, settlements = tonumber(A[6]), tonumber(A[7]), tonumber(A[8])
 local again, broker_db, result_db, mark_key = A[9], A[10], A[11], A[12]
 ORDERED, JOIN_TTL, DONE_TTL = A[13], A[14], A[15]
 local followed_ttl = A[16]
+local seen, waits = tonumber(A[18]), A[19] == '1'
 
 -- Claims of joins, a queue and a value each; the parts name theirs by its number. Those of one
 -- batch that are of one join have one claim between them: 110 KB less in a batch of 64.
@@ -253,6 +257,16 @@ end
 -- Claim -------------------------------------------------------------------------------------------
 
 local first, given, left = last, {}, limit
+if limit > 0 and seen and seen < last then
+  for token = seen + 1, last do
+    local value = redis.call('HGET', mine, token)
+    if value then
+      given[#given + 1] = token
+      given[#given + 1] = value
+    end
+  end
+  first, left = seen, limit - #given / 2
+end
 
 local function lease(value)
   last, left = last + 1, left - 1
@@ -341,12 +355,20 @@ for _, held in ipairs(held_back) do
 end
 
 if last > first then reply[4] = revoked_epoch() end
-if settlements > 0 or last > first or again == '1' then
+if settlements > 0 or last > first or again == '1' or waits then
   redis.call('SET', state_key, writer .. ' ' .. string.format('%d %d', seq, last) .. ' ' .. suspect
     .. ' ' .. string.format('%d', first) .. ' ' .. reply[1])
 end
 if limit > 0 and last == first then
   -- Nothing there: a read, so that the server tells this connection when that changes.
   redis.call('EXISTS', unpack(KEYS))
+  if waits then
+    local names = {}
+    for i = 1, lists do
+      names[2 * i - 1] = KEYS[3 * queues + i]
+      names[2 * i] = seq .. ' ' .. consumer
+    end
+    redis.call('HSET', P .. 'umbel:waiting', unpack(names))
+  end
 end
 return reply
