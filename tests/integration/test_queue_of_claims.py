@@ -22,9 +22,9 @@ def test_it_waits_in_the_queue_that_the_last_member_came_by(app, monkeypatch):
     claims = []
     cycle = MemoryBroker.cycle
 
-    def spying(self, consumer, settlements, queues, limit):
+    def spying(self, consumer, settlements, queues, limit, **options):
         claims.extend(part.claim for settlement in settlements for part in settlement.parts)
-        return cycle(self, consumer, settlements, queues, limit)
+        return cycle(self, consumer, settlements, queues, limit, **options)
 
     monkeypatch.setattr(MemoryBroker, "cycle", spying)
     with running_worker(app):

@@ -195,7 +195,7 @@ def depth_of(app):
 
 def leftovers_of(server):
     found = server.say("KEYS umbel:*").decode().split()[1:]
-    passing = ("umbel:p:", "umbel:d:", "umbel:final:", "umbel:swept")
+    passing = ("umbel:p:", "umbel:d:", "umbel:final:", "umbel:swept", "umbel:waiting")
     return [key for key in found if key[0] != "$" and not key.startswith(passing)]
 
 
