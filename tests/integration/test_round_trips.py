@@ -35,7 +35,7 @@ class Counted:
     """Counts the round trips of this process and the bytes that it sends."""
 
     def __init__(self, monkeypatch):
-        self.trips = 0
+        self.trips = self.begun = 0
         self.sent = 0
         exchange = Connection._exchange
 
@@ -45,9 +45,18 @@ class Counted:
             return exchange(connection, payload, replies, pushes)
 
         monkeypatch.setattr(Connection, "_exchange", counting)
+        begin = Connection.begin
+
+        def beginning(connection, payload):
+            self.trips += 1
+            self.begun += 1
+            self.sent += len(payload)
+            begin(connection, payload)
+
+        monkeypatch.setattr(Connection, "begin", beginning)
 
     def start(self):
-        self.trips = self.sent = 0
+        self.trips = self.begun = self.sent = 0
 
 
 @pytest.fixture
@@ -135,6 +144,8 @@ def test_a_step_of_a_chain_is_one_round_trip(program, run, counted):
     run(20)
 
     assert counted.trips == 1 + 20 + 1
+    # Behind the second step each is run while the broker settles the one before.
+    assert counted.begun == 18
 
 
 def test_a_chord_costs_its_members_and_two_steps_more(program, run, counted):

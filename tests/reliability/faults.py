@@ -72,8 +72,27 @@ def on_redis(faults, monkeypatch):
             lambda: redis_connection.ConnectionBroken("cut by the test"),
         )
 
+    def halved(name):
+        plain_half = getattr(redis_connection.Connection, name)
+
+        def half(self, *arguments):
+            try:
+                return faults.around(
+                    f"{name} {arguments!r:.60}",
+                    lambda: plain_half(self, *arguments),
+                    lambda: redis_connection.ConnectionBroken("cut by the test"),
+                )
+            except redis_connection.ConnectionBroken as error:
+                self._broke(error)
+                if name == "finish":
+                    raise
+
+        return half
+
     with monkeypatch.context() as patch:
         patch.setattr(redis_connection.Connection, "_exchange", exchange)
+        for name in ("begin", "finish"):
+            patch.setattr(redis_connection.Connection, name, halved(name))
         yield
 
 

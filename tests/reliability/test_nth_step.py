@@ -27,14 +27,13 @@ from umbel.worker.slots import LocalSlot
 from umbel.worker.upkeep import Upkeep
 
 pytestmark = pytest.mark.slow
-VALUE = 1 + 10 + 100 + 1000
 MOST_STEPS = 2000
 
 
 class Scene:
     """An app, its tasks, and who ran what."""
 
-    def __init__(self, url, results):
+    def __init__(self, url, results, *, is_chain=False):
         self.runs = runs = []
         app = self.app = Celery("steps", broker=url, backend=results, set_as_current=False)
         app.conf.broker_connection_timeout = 2.0
@@ -66,13 +65,20 @@ class Scene:
             return sum(values)
 
         app.finalize()
-        self.canvas = chain(
-            chord(
-                [chain(give.si(0), more.s(1)), give.si(10), stubborn.si(100)],
-                total.s(),
-            ),
-            more.s(1000),
-        )
+        if is_chain:
+            # All behind the third run before the one in front is known to be settled.
+            steps = [more.s(10**n) for n in range(7)]
+            self.canvas, self.value, self.size = chain(give.si(0), *steps), 1111111, 8
+            self.sizes = (0, 1)
+        else:
+            self.canvas = chain(
+                chord(
+                    [chain(give.si(0), more.s(1)), give.si(10), stubborn.si(100)],
+                    total.s(),
+                ),
+                more.s(1000),
+            )
+            self.value, self.size, self.sizes = 1 + 10 + 100 + 1000, 7, (0, 3)
         self.result = None
         self.close = app.close
 
@@ -147,9 +153,9 @@ class WorkerHere:
                 self.upkeep.recover(self.slot.consumer("here"), losses)
 
 
-def one_run(url, faults, leftovers, results=None):
+def one_run(url, faults, leftovers, results=None, *, is_chain=False):
     """The scenario with one fault; asserts what must hold."""
-    with contextlib.closing(Scene(url, results or url)) as scene:
+    with contextlib.closing(Scene(url, results or url, is_chain=is_chain)) as scene:
         _run(scene, faults, leftovers)
 
 
@@ -164,7 +170,7 @@ def _run(scene, faults, leftovers):
     with faults.suspended():
         depth = depth_of(scene.app)
     if outcome != "accepted":
-        assert depth in (0, 3), f"half of it was sent: {depth}"
+        assert depth in scene.sizes, f"half of it was sent: {depth}"
         assert outcome == "unknown" or depth == 0, "refused, and sent all the same"
         if depth == 0:
             return
@@ -174,13 +180,13 @@ def _run(scene, faults, leftovers):
         said = f"{faults.kind} step {faults.at}: {faults.hit}; {scene.runs}"
         if scene.result is not None:
             record = scene.app.archive.records([scene.result.id])[0]
-            assert (record.status, record.result) == ("SUCCESS", VALUE), f"{record} {said}"
-        assert len({run[:3] for run in scene.runs}) == 7, f"not all of it ran: {said}"
+            assert (record.status, record.result) == ("SUCCESS", scene.value), f"{record} {said}"
+        assert len({run[:3] for run in scene.runs}) == scene.size, f"not all of it ran: {said}"
         firsts = Counter(run[:3] for run in scene.runs if not run[3])
         assert max(firsts.values()) == 1, f"sent twice: {said}"
-        assert len(scene.runs) <= 7 + 16 * worker.crashes, said
+        assert len(scene.runs) <= scene.size + 16 * worker.crashes, said
         if not worker.crashes:
-            assert len(scene.runs) == 7, f"ran twice: {said}"
+            assert len(scene.runs) == scene.size, f"ran twice: {said}"
         assert depth_of(scene.app) == 0, f"left over: {said}"
         assert leftovers() == [], said
 
@@ -214,6 +220,25 @@ def test_redis_no_failure_at_a_step_loses_or_doubles_one(kind, then, redis_serve
             break
 
     assert at > 15
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("then", [None, 1, 2, 3])
+def test_redis_no_failure_at_a_step_of_a_chain_doubles_one(kind, then, redis_server, monkeypatch):
+    at, halves = 0, set()
+    while at < MOST_STEPS:
+        at += 1
+        redis_server.say("FLUSHALL")
+        faults = Faults(kind, at, then)
+        with on_redis(faults, monkeypatch):
+            one_run(redis_server.url, faults, lambda: leftovers_of(redis_server), is_chain=True)
+        halves.add(faults.hit.split(" ")[0])
+        if not faults.was_met:
+            break
+
+    assert at > 15
+    assert {"begin", "finish"} <= halves, "nothing was run ahead"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,6 +164,28 @@ class Broker(Protocol):
         """
         ...
 
+    def run_ahead(
+        self, consumer: str, settlement: Settlement, queues: Sequence[str]
+    ) -> Lease | None:
+        """Begin a cycle that settles this, and leases its one message to the same consumer.
+
+        Gives the lease that the message is about to have, before the server has answered; nothing
+        but ``confirm`` may be asked then. None where the engine, or this settlement, does not
+        allow that, and then nothing was begun. Call it only where no other copy of what is settled
+        can have been sent.
+        """
+        ...
+
+    def confirm(self) -> bool:
+        """Wait for the answer to ``run_ahead``: whether the settlement counted, and its message is
+        leased [what_runs_ahead_is_confirmed]. If not, none of its effects happened or are to
+        happen; what was leased otherwise comes with the next claim.
+
+        Raises ``LeaseLost`` as ``cycle`` does, and ``OperationalError``, after which it may be
+        called again.
+        """
+        ...
+
     def release(self, consumer: str, tokens: Sequence[int]) -> int:
         """Give leases back to the consuming end, in order, uncounted. Gives how many were held.
 

@@ -299,6 +299,20 @@ class Child:
         finally:
             self.slot.end(lane)
 
+    def may_run_ahead(self) -> bool:
+        """Whether a task may begin while the broker's answer to the last settlement is awaited.
+
+        Then nothing else may be asked of it; and where events are told, they are told of what has
+        been settled.
+        """
+        return (
+            self.telling is None
+            and not self._tells_sent
+            and not self.is_stopping
+            and self.slot.orders_version == self.orders_version
+            and not self.is_used_up()
+        )
+
     def is_used_up(self) -> bool:
         """Whether this process has run its tasks, or has grown too large."""
         options = self.options

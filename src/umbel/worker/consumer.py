@@ -100,9 +100,12 @@ class Consumer:
         try:
             return self._exchange(settlements, limit, holding, waits)
         except LeaseLost:
-            logger.warning("the lease of %s was lost: what it held runs elsewhere", self.name)
-            self.enlist()
+            self._start_anew()
             raise
+
+    def _start_anew(self) -> None:
+        logger.warning("the lease of %s was lost: what it held runs elsewhere", self.name)
+        self.enlist()
 
     def _exchange(
         self, settlements: Sequence[Settlement], limit: int, holding: int, waits: bool
@@ -125,6 +128,31 @@ class Consumer:
         if self._revoked.is_outdated:
             self._through_trouble(self._revoked.learn)
         return leases
+
+    def run_ahead(self, settlement: Settlement) -> Lease | None:
+        """Send what ended, and lease its successor; ``confirm`` before anything else is asked.
+
+        None where that can't be; then nothing was sent.
+        """
+        if not self._is_atomic or self._is_doubtful:
+            return None
+        return self._broker.run_ahead(self.name, settlement, self._queues)
+
+    def confirm(self) -> bool:
+        """Whether the settlement counted, and what was leased by ``run_ahead`` is ours.
+
+        Raises ``LeaseLost`` as ``exchange`` does.
+        """
+        found: list[bool] = []
+        try:
+            # The same cycle again and again: it is numbered, and carried out once.
+            self._through_trouble(lambda: found.append(self._broker.confirm()))
+        except LeaseLost:
+            self._start_anew()
+            raise
+        if self._revoked.is_outdated:
+            self._through_trouble(self._revoked.learn)
+        return found[0]
 
     def read(self, step: Callable[[], Found]) -> Found:
         """Read what a settlement needs, however long its server is away."""

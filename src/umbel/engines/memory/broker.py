@@ -92,6 +92,16 @@ class MemoryBroker:
             self._house.tell()
         return settled, leases
 
+    def run_ahead(
+        self, consumer: str, settlement: Settlement, queues: Sequence[str]
+    ) -> Lease | None:
+        """Nothing is gained: there is no server to wait for."""
+        return None
+
+    def confirm(self) -> bool:
+        """Never called, because nothing runs ahead."""
+        raise AssertionError("nothing was run ahead")
+
     def release(self, consumer: str, tokens: Sequence[int]) -> int:
         """Give back what has not begun."""
         with self._house.lock:

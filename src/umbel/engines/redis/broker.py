@@ -28,7 +28,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from umbel.engines.redis import resp
 from umbel.engines.redis.bus import RedisBus
 from umbel.engines.redis.channels import Channels
 from umbel.engines.redis.commands import (
@@ -64,6 +66,14 @@ _DUE_A_SWEEP = 5000
 _SWEEPS = 1000
 
 
+class _Begun(NamedTuple):
+    consumer: str
+    settlement: Settlement
+    slots: Slots
+    keys: list[bytes]
+    arguments: list[Argument]
+
+
 class RedisBroker:
     """One connection to a broker. See ``umbel.ports.broker.Broker`` for what it promises."""
 
@@ -95,10 +105,11 @@ class RedisBroker:
         # where it did not look, or we have written since: our own writes are not told.
         self._empty: tuple[str, ...] | None = None
         self._passed_over = 0  # by the connection when that cycle had its answer
-        # The consumer that may be given a message as it is published, the last token that it has
-        # seen, and what it was told of.
-        self._waiter, self._seen = "", 0
+        # The consumer that claims, the last token that it has seen, and what it was given as it
+        # waited.
+        self._claimer, self._seen = "", 0
         self._given: list[Lease] = []
+        self._begun: _Begun | None = None
         self._become_writer()
 
     def _become_writer(self) -> None:
@@ -165,8 +176,8 @@ class RedisBroker:
 
     def enlist(self, consumer: str, lease_s: float) -> None:
         """Make a consumer known."""
-        if consumer == self._waiter:
-            self._waiter, self._given = "", []
+        if consumer == self._claimer:
+            self._claimer, self._given = "", []
         self._connection.script(script("enlist"), (), [self._names.prefix, consumer, lease_s])
 
     def renew(self, consumers: Sequence[str], lease_s: float) -> list[str]:
@@ -195,7 +206,7 @@ class RedisBroker:
         """Settle, and lease up to ``limit`` messages."""
         given: list[Lease] = []
         seen: int | None = None
-        if limit > 0 and consumer == self._waiter:
+        if limit > 0 and consumer == self._claimer:
             seen = self._seen
             given, self._given = self._given, []
             if given and not settlements:
@@ -221,6 +232,18 @@ class RedisBroker:
         reply = self._connection.script(
             script("cycle"), keys, arguments, again=lambda: self._commands.again(arguments)
         )
+        answers, leases = self._cycled(consumer, reply, settlements, slots)
+        if limit:
+            self._claimer = consumer
+            self._seen = leases[-1].token if leases else int(reply[1])
+            if not leases:
+                self._empty = tuple(queues)
+                self._passed_over = self._connection.passed_over
+        return answers, given + leases
+
+    def _cycled(
+        self, consumer: str, reply: Any, settlements: Sequence[Settlement], slots: Slots | None
+    ) -> tuple[list[bool], list[Lease]]:
         if reply == NOT_ENLISTED:
             raise LeaseLost(
                 f"{consumer} is not enlisted at {self.url}: a sweep has given it up, "
@@ -231,15 +254,52 @@ class RedisBroker:
         answers, leases = self._commands.cycled(reply, settlements, slots)
         if leases:
             self.revocations.epoch = int(reply[3])
-        if limit:
-            if waits:
-                self._waiter = consumer
-            if consumer == self._waiter:
-                self._seen = leases[-1].token if leases else int(reply[1])
-            if not leases:
-                self._empty = tuple(queues)
-                self._passed_over = self._connection.passed_over
-        return answers, given + leases
+        return answers, leases
+
+    def run_ahead(
+        self, consumer: str, settlement: Settlement, queues: Sequence[str]
+    ) -> Lease | None:
+        """Send a settlement whose one message this consumer is to lease; ``confirm`` it later."""
+        slots = self._slots_of(queues)
+        message = self._commands.only_successor(settlement)
+        if message is None or message.queue not in slots.owners:
+            return None
+        if consumer != self._claimer or self._given:
+            return None
+        keys, arguments = self._commands.cycle(
+            consumer,
+            (self._writer, self._next_number()),
+            (settlement,),
+            slots,
+            1,
+            seen=self._seen,
+            runs_ahead=True,
+        )
+        self._empty = None
+        self._begun = _Begun(consumer, settlement, slots, keys, arguments)
+        self._connection.begin(
+            resp.pack((b"EVALSHA", script("cycle").sha, len(keys), *keys, *arguments))
+        )
+        self._seen += 1
+        return Lease(self._seen, message.queue, message.raw, body=message.body)
+
+    def confirm(self) -> bool:
+        """Whether what was run ahead is ours."""
+        begun = self._begun
+        assert begun is not None, "nothing was run ahead"
+        try:
+            reply = self._connection.finish()
+        except ConnectionBroken:
+            # It may be there already; it is numbered.
+            again = self._commands.again(begun.arguments)
+            reply = self._connection.script(script("cycle"), begun.keys, again)
+        self._begun = None
+        answers, leases = self._cycled(begun.consumer, reply, [begun.settlement], begun.slots)
+        if answers == [True] and [lease.token for lease in leases] == [self._seen]:
+            return True
+        # The next claim gives what else was leased, if anything.
+        self._seen -= 1
+        return False
 
     def _slots_of(self, queues: Sequence[str]) -> Slots:
         names = tuple(queues)
@@ -310,7 +370,9 @@ class RedisBroker:
         """Block until ``queues`` may have messages, ``wake_fd`` is readable or the time is up."""
         if self._empty != tuple(queues) or self._passed_over != self._connection.passed_over:
             return True
-        connections = [self._connection, self._ear] if self._waiter else [self._connection]
+        connections = [self._connection]
+        if self._ear.is_open():
+            connections.append(self._ear)
         deadline = monotonic_s() + timeout_s
         try:
             while True:
@@ -329,7 +391,7 @@ class RedisBroker:
     def _take(self, told: bytes) -> None:
         """A message was given to us: "<token> <epoch of revocations> <value>"."""
         token, epoch, value = told.split(b" ", 2)
-        if self._waiter and int(token) == self._seen + 1:
+        if self._claimer and int(token) == self._seen + 1:
             self._seen += 1
             self.revocations.epoch = int(epoch)
             self._given.append(lease_of(self._seen, value))

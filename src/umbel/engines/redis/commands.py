@@ -195,6 +195,7 @@ class Commands:
         *,
         waits: bool = False,
         seen: int | None = None,
+        runs_ahead: bool = False,
     ) -> tuple[list[bytes], list[Argument]]:
         """Keys and arguments of ``cycle.lua``."""
         results = self.results
@@ -219,7 +220,7 @@ class Commands:
         ]
         # Of the parts of one join the last one's: who ended last is the parent of the body.
         claims = {part.group_id: part.claim for one in settlements for part in one.parts}
-        arguments += (len(claims), "" if seen is None else seen, int(waits))
+        arguments += (len(claims), "" if seen is None else seen, int(waits), int(runs_ahead))
         for claim in claims.values():
             message = claim()
             arguments += (message.queue, self._claim(message))
@@ -232,6 +233,13 @@ class Commands:
         # The last one is read only to be told of: a message that is due sooner than all others
         # lets an idle child wake, and its supervisor look when that is.
         return [*slots.special, *slots.lists, mark, self.names.own(b"due")], arguments
+
+    def only_successor(self, settlement: Settlement) -> Message | None:
+        """The one message of a task that has ended, where nothing else follows it."""
+        _, fate, _, messages, opens, parts, grows, closes, *_ = settlement
+        if fate is not _DONE or len(messages) != 1 or opens or parts or grows or closes:
+            return None
+        return messages[0] if self._successor(messages[0]) else None
 
     def again(self, arguments: Sequence[Argument]) -> list[Argument]:
         """The arguments of a cycle for a second sending: the first may be there already."""

@@ -66,6 +66,7 @@ class Connection:
         self.server_version: tuple[int, ...] = ()
         # Pushes that came while only a reply was wanted. Who counts on pushes looks at it.
         self.passed_over = 0
+        self._owed = 0  # replies to what was begun
         self._socket: socket.socket | None = None
         self._reader: resp.Reader = resp.new_reader()
         self._pid = os.getpid()
@@ -174,6 +175,33 @@ class Connection:
         except OSError as error:
             self._broke(error)
             raise ConnectionBroken(str(error)) from error
+
+    def begin(self, payload: bytes) -> None:
+        """Send one command; ``finish`` gives its reply, and nothing else is asked before.
+
+        Trouble is left to ``finish``.
+        """
+        try:
+            self._ensure()
+            assert self._socket is not None
+            self._socket.sendall(payload)
+            self._owed = 1
+        except resp.TROUBLE as error:
+            self._broke(error)
+
+    def finish(self) -> Any:
+        """The reply to what was begun. Raises ``ConnectionBroken`` where there is none to come."""
+        owed, self._owed = self._owed, 0
+        if not (owed and self.is_open()):
+            raise ConnectionBroken("it was lost on the way")
+        try:
+            (reply,) = self._replies(1)
+        except resp.TROUBLE as error:
+            self._broke(error)
+            raise ConnectionBroken(str(error) or type(error).__name__) from error
+        if isinstance(reply, resp.ReplyError):
+            raise ConnectionBroken(str(reply))
+        return reply
 
     def exchange(self, payload: bytes, replies: int) -> tuple[list[Any], list[Any]]:
         """Send and read once, without trying again: the replies, and the pushes between them."""
@@ -306,9 +334,15 @@ class Connection:
         return endpoints[(self._next_endpoint - 1) % len(endpoints)]
 
     def _exchange(self, payload: bytes, replies: int, pushes: list[Any] | None = None) -> list[Any]:
+        if self._owed:
+            raise RuntimeError("a reply is to be read first")
+        assert self._socket is not None
+        self._socket.sendall(payload)
+        return self._replies(replies, pushes)
+
+    def _replies(self, replies: int, pushes: list[Any] | None = None) -> list[Any]:
         sock, reader = self._socket, self._reader
         assert sock is not None
-        sock.sendall(payload)
         found: list[Any] = []
         push_type, incomplete = resp.Push, resp.INCOMPLETE
         while True:
@@ -372,6 +406,7 @@ class Connection:
 
     def _drop(self) -> None:
         sock, self._socket = self._socket, None
+        self._owed = 0
         if sock is None:
             return
         if self._pid != os.getpid():

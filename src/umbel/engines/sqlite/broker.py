@@ -167,6 +167,16 @@ class SqliteBroker:
         self._tell(arrivals, settler.stored, leases)
         return settled, leases
 
+    def run_ahead(
+        self, consumer: str, settlement: Settlement, queues: Sequence[str]
+    ) -> Lease | None:
+        """Nothing is gained: there is no server to wait for."""
+        return None
+
+    def confirm(self) -> bool:
+        """Never called, because nothing runs ahead."""
+        raise AssertionError("nothing was run ahead")
+
     def release(self, consumer: str, tokens: Sequence[int]) -> int:
         """Give back what has not begun."""
         released = 0

@@ -19,6 +19,7 @@ from umbel.testing.conformance.noticing import NoticeCases
 from umbel.testing.conformance.publishing import PublishCases
 from umbel.testing.conformance.recovering import RecoveryCases
 from umbel.testing.conformance.revoking import RevocationCases
+from umbel.testing.conformance.running_ahead import RunningAheadCases
 from umbel.testing.conformance.settling import SettlementCases
 from umbel.testing.conformance.storing import StoreCases
 from umbel.testing.conformance.waking import GivingCases, WakeCases
@@ -31,6 +32,7 @@ class EngineCases(
     RecoveryCases,
     JoinCases,
     StoreCases,
+    RunningAheadCases,
     WakeCases,
     GivingCases,
     GraveCases,

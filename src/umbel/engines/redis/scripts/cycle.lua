@@ -14,14 +14,17 @@
 -- single message is leased to it (publish_one.lua). What it was given so, and perhaps never heard of,
 -- comes with its next claim: all tokens above the last one that it has seen.
 
-local A, at = ARGV, 20
+-- A cycle that runs ahead claims what its one settlement sends, and nothing else: who sent it runs
+-- the successor already, under the next token.
+
+local A, at = ARGV, 21
 P = A[1]
 local consumer, writer, seq, limit = A[2], A[3], tonumber(A[4]), tonumber(A[5])
 local queues, lists, settlements = tonumber(A[6]), tonumber(A[7]), tonumber(A[8])
 local again, broker_db, result_db, mark_key = A[9], A[10], A[11], A[12]
 ORDERED, JOIN_TTL, DONE_TTL = A[13], A[14], A[15]
 local followed_ttl = A[16]
-local seen, waits = tonumber(A[18]), A[19] == '1'
+local seen, waits, runs_ahead = tonumber(A[18]), A[19] == '1', A[20] == '1'
 
 -- Claims of joins, a queue and a value each; the parts name theirs by its number. Those of one
 -- batch that are of one join have one claim between them: 110 KB less in a batch of 64.
@@ -267,6 +270,7 @@ if limit > 0 and seen and seen < last then
   end
   first, left = seen, limit - #given / 2
 end
+if runs_ahead then left = 0 end
 
 local function lease(value)
   last, left = last + 1, left - 1
@@ -342,7 +346,7 @@ for i = 1, lists do
 end
 
 for _, held in ipairs(held_back) do
-  if left > 0 then
+  if left > 0 or runs_ahead then
     last, left = last + 1, left - 1
     -- The value as it came: a script sums up the bytes of each string that it makes, which are 25 KB
     -- in a long chain.
