@@ -16,8 +16,8 @@ pytestmark = pytest.mark.redis
 OPTIONS = EngineOptions(connect_timeout_s=3.0, reply_timeout_s=3.0)
 
 
-def message(name, raw=None):
-    return Message(name, "tasks.any", "q", 0, f"tag-{name}", raw or name.encode())
+def message(name, raw=None, priority=0, queue="q"):
+    return Message(name, "tasks.any", queue, priority, f"tag-{name}", raw or name.encode())
 
 
 @pytest.fixture
@@ -83,6 +83,19 @@ def test_only_one_message_is_given_to_who_waits(opened, waiting):
 
     assert held(broker) == [(1, b"a")]
     assert broker.peek("q", 9) == [b"b"]
+
+
+def test_only_one_message_of_all_priorities_and_queues_is_given(opened):
+    broker, waiting = opened(), opened()
+    waiting.enlist("w.0.1", 60)
+    waiting.cycle("w.0.1", (), ("p", "q"), 5, waits=True)
+    broker.publish([message("a", priority=3)])
+    broker.publish([message("b", priority=0)])
+    broker.publish([message("c", queue="p")])
+
+    assert held(broker) == [(1, b"a")]
+    assert broker.peek("q", 9) == [b"b"]
+    assert broker.peek("p", 9) == [b"c"]
 
 
 def test_who_has_done_anything_since_is_given_nothing(opened, waiting):

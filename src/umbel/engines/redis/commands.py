@@ -247,13 +247,15 @@ class Commands:
 
     def _settlement(self, out: list[Argument], one: Settlement, claims: Mapping[str, int]) -> None:
         token, fate, documents, messages, opens, parts, grows, closes, due, cause, delivery = one
-        if fate is _DONE and not (messages or opens or parts or grows or closes):
-            if not documents:
+        if fate is _DONE and not (messages or opens or grows or closes):
+            if not (documents or parts):
                 out += (token, "x")
                 return
-            if len(documents) == 1:
-                out += (token, "r")
+            if len(documents) == 1 and len(parts) <= 1:
+                out += (token, "p" if parts else "r")
                 out += self._document(documents[0])
+                for part in parts:
+                    out += (*self._part(part), claims[part.group_id])
                 return
         extra: Argument
         if fate is _DONE:

@@ -29,9 +29,9 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
                                      cycle's> <answers of the last cycle>"; a cycle that is sent
                                      again after a lost reply finds its answer here
   umbel:i:<consumer>         hash    token -> value; what the consumer has leased
-  umbel:waiting              hash    list of ready messages -> "<seq> <consumer>": who waits for it
-                                     and is given the next one, as long as its state names
-                                     this seq as the last; it is told on the channel
+  umbel:waiting              hash    list of ready messages -> "<seq> <last token> <consumer>": who
+                                     waits for it and is given the next one, as long as its
+                                     state names these as the last; it is told on the channel
                                      umbel:h:<writer>: "<token> <epoch of revocations> <value>"
   umbel:verdicts:<queue>     list    values with a verdict, to be settled without running
   umbel:lane:<queue>         list    values that were leased by a process that died, and claims of

@@ -36,7 +36,7 @@ end
 local complete = {}
 for number, i in ipairs(parts) do
   local claim, by = A[i] .. '.c', 'umbel ' .. A[i + 1] .. ':' .. A[i + 2]
-  if count_part(A[i], A[i + 1], A[i + 2], A[i + 3])
+  if count_parts(A[i], A, {i + 1})
     and (redis.call('SET', claim, by, 'NX', 'EX', JOIN_TTL) or redis.call('GET', claim) == by) then
     complete[#complete + 1] = number - 1
   end

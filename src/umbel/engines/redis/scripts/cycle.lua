@@ -203,6 +203,13 @@ for i = 1, settlements do
       store(A[at], A[at + 1], A[at + 2], A[at + 3])
     end
     at = at + 4
+  elseif shape == 'p' then -- done, with one record and one part of a join
+    held = redis.call('HDEL', mine, token) == 1
+    if held then
+      results[#results + 1] = {'store', at}
+      results[#results + 1] = {'count', at + 4}
+    end
+    at = at + 9
   elseif shape == 'x' then -- done, with nothing
     held = redis.call('HDEL', mine, token) == 1
   else
@@ -222,22 +229,14 @@ for _, back in ipairs(returned) do give_back(back.m, 'RPUSH') end
 
 local claims = {}
 
-local function carry_out(kind, from, parts, part_count)
-  if kind == 'store' then
-    store(A[from], A[from + 1], A[from + 2], A[from + 3])
-  elseif kind == 'open' then
-    local early = open_join(A[from], A[from + 1])
-    if early then claims[#claims + 1] = early end
-  elseif kind == 'grow' then
-    for i = parts, parts + 5 * (part_count - 1), 5 do
-      -- This member has been counted before, and so has what it added.
-      if A[i] == A[from] and is_counted(A[i], A[i + 1], A[i + 2]) then return end
-    end
-    grow_join(A[from], A[from + 1])
-  elseif kind == 'count' then
-    local g, claim_at = A[from], first_claim + 2 * tonumber(A[from + 4])
+-- Parts wait here for others of their join: its key, and where their members begin.
+local counting, joins = {}, {}
+
+local function count_them()
+  for _, g in ipairs(joins) do
+    local claim_at = first_claim + 2 * tonumber(A[counting[g][1] + 3])
     local function claim() return #A[claim_at] .. ':' .. A[claim_at] .. A[claim_at + 1] end
-    local is_complete, is_open = count_part(g, A[from + 1], A[from + 2], A[from + 3])
+    local is_complete, is_open = count_parts(g, A, counting[g])
     if is_complete then
       if redis.call('SET', g .. '.c', 'umbel', 'NX', 'EX', JOIN_TTL) then
         claims[#claims + 1] = claim()
@@ -246,6 +245,34 @@ local function carry_out(kind, from, parts, part_count)
       -- The join is opened when its header has been sent; that may be after its last part.
       redis.call('SET', 'umbel:claim:' .. g, claim(), 'EX', JOIN_TTL)
     end
+  end
+  counting, joins = {}, {}
+end
+
+local function carry_out(kind, from, parts, part_count)
+  if kind == 'store' then
+    store(A[from], A[from + 1], A[from + 2], A[from + 3])
+    return
+  elseif kind == 'count' then
+    local g = A[from]
+    if not counting[g] then
+      counting[g] = {}
+      joins[#joins + 1] = g
+    end
+    table.insert(counting[g], from + 1)
+    return
+  end
+  -- What follows asks what has been counted.
+  count_them()
+  if kind == 'open' then
+    local early = open_join(A[from], A[from + 1])
+    if early then claims[#claims + 1] = early end
+  elseif kind == 'grow' then
+    for i = parts, parts + 5 * (part_count - 1), 5 do
+      -- This member has been counted before, and so has what it added.
+      if A[i] == A[from] and is_counted(A[i], A[i + 1], A[i + 2]) then return end
+    end
+    grow_join(A[from], A[from + 1])
   else
     close_join(A[from], A[from + 1])
   end
@@ -254,6 +281,7 @@ end
 if #results > 0 then
   elsewhere(result_db)
   for _, result in ipairs(results) do carry_out(unpack(result)) end
+  count_them()
   elsewhere(broker_db)
 end
 
@@ -370,7 +398,7 @@ if limit > 0 and last == first then
     local names = {}
     for i = 1, lists do
       names[2 * i - 1] = KEYS[3 * queues + i]
-      names[2 * i] = seq .. ' ' .. consumer
+      names[2 * i] = string.format('%d %d %s', seq, last, consumer)
     end
     redis.call('HSET', P .. 'umbel:waiting', unpack(names))
   end

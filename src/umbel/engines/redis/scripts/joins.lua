@@ -57,37 +57,49 @@ local function grow_join(g, by)
   redis.call('EXPIRE', g .. '.t', JOIN_TTL)
 end
 
--- Counts a part once. Gives whether all are there, and whether the join is opened. Counted are the
--- members, not the parts: those of two members may be the same bytes. Each call from a script is most
--- of a microsecond, so there are few.
-local function count_part(g, task_id, position, part)
+-- Adds parts, "score, part, score, part ...", to a sorted set, or to a list, by a setting that not
+-- all of a fleet may have.
+local function keep_parts(g, scored)
+  local parts = {}
+  for i = 2, #scored, 2 do parts[#parts + 1] = scored[i] end
+  local first, second = {'ZADD', scored}, {'RPUSH', parts}
+  if ORDERED ~= '1' then first, second = second, first end
+  local added = redis.pcall(first[1], g .. '.j', unpack(first[2]))
+  if type(added) == 'table' and added.err then
+    redis.call(second[1], g .. '.j', unpack(second[2]))
+  end
+end
+
+-- Counts parts once each; of each "task id, position, part" begins at one of these places of A. Gives
+-- whether all are there, and whether the join is opened. Counted are the members, not the parts:
+-- those of two members may be the same bytes. Each call from a script is most of a microsecond, so
+-- all parts of a batch that belong to one join are counted together.
+local function count_parts(g, A, places)
   local claim, size, grown = unpack(redis.call('MGET', g .. '.c', g .. '.s', g .. '.t'))
   if claim == 'done' then return false, true end
-  local is_new = redis.call('SADD', g .. '.d', task_id .. ':' .. position) == 1
-  if is_new then
-    local added
-    if ORDERED == '1' then
-      added = redis.pcall('ZADD', g .. '.j', position, part)
-    else
-      added = redis.pcall('RPUSH', g .. '.j', part)
-    end
-    if type(added) == 'table' and added.err then
-      -- Somebody of the fleet has the other setting of result_chord_ordered.
-      if ORDERED == '1' then
-        redis.call('RPUSH', g .. '.j', part)
-      else
-        redis.call('ZADD', g .. '.j', position, part)
-      end
+  local names, scored, is_known = {}, {}, {}
+  for n, i in ipairs(places) do names[n] = A[i] .. ':' .. A[i + 1] end
+  local known = #names > 1 and redis.call('SMISMEMBER', g .. '.d', unpack(names))
+  local added = redis.call('SADD', g .. '.d', unpack(names))
+  for n, i in ipairs(places) do
+    if added == #names or known and known[n] == 0 and not is_known[names[n]] then
+      is_known[names[n]] = true
+      scored[#scored + 1] = A[i + 1]
+      scored[#scored + 1] = A[i + 2]
     end
   end
+  if added > 0 then keep_parts(g, scored) end
   local counted = redis.call('SCARD', g .. '.d')
   -- With the first part, and now and then.
-  if is_new and counted % 64 == 1 then
+  if added > 0 and math.floor((counted - added + 63) / 64) ~= math.floor((counted + 63) / 64) then
     for _, suffix in ipairs({'.j', '.t', '.s', '.d'}) do
       redis.call('EXPIRE', g .. suffix, JOIN_TTL)
     end
   end
-  return size and are_all(g, counted, tonumber(size) + tonumber(grown or 0), is_new), size
+  if not size then return false, size end
+  local wanted = tonumber(size) + tonumber(grown or 0)
+  if added > 1 and counted - added < wanted then counted = math.min(counted, wanted) end
+  return are_all(g, counted, wanted, added > 0), size
 end
 
 local function split_claim(claim)
