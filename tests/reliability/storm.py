@@ -187,6 +187,9 @@ class Producer(threading.Thread):
         if draw < 0.93:
             key, length = f"chain-{number}", dice.randint(2, 8)
             steps = [t.step.s(f"{key}-{i}", seconds) for i in range(length)]
+            if dice.random() < 0.3:
+                length *= 8
+                steps = [t.hop.s(f"{key}-{i}") for i in range(length)]
             return "chains", key, chain(t.work.si(f"{key}-first", 0, 0), *steps), length, {}
         key, width = f"chord-{number}", dice.randint(2, 12)
         header = [

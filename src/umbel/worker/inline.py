@@ -18,6 +18,9 @@ from umbel.worker.options import EXIT_RECYCLED, EXIT_STOPPED
 from umbel.worker.pace import BUDGET_S, Pace
 from umbel.worker.telling import Telling
 
+# So long after an answer of the broker this process may take it that it is not given up.
+TRUST_S = 0.1
+
 
 class Inline:
     """The loop of prefork and solo: one task at a time, in this thread."""
@@ -28,6 +31,8 @@ class Inline:
         self.pending_since_ns = 0
         # Joins that a settlement without a claim has completed: leases of ours, to be carried out.
         self.joined: list[Lease] = []
+        # When the broker last said that we are known to it.
+        self.known_ns = 0
         # Of a worker's idle children one listens at the broker.
         self.is_watching = False
         most = child.options.prefetch_multiplier
@@ -53,6 +58,7 @@ class Inline:
                 leases = joined + child.exchange(
                     pending, limit, holding=len(joined), waits=self.is_watching
                 )
+                self.known_ns = monotonic_ns()
                 if pending:
                     points.passed("settled")
                 if leases:
@@ -125,8 +131,9 @@ class Inline:
         child = self.child
         began = monotonic_ns()
         while len(self.pending) == 1 and child.may_run_ahead():
-            if monotonic_ns() - began > BUDGET_S * 1e9:
-                # The turn of others.
+            now = monotonic_ns()
+            if now - began > BUDGET_S * 1e9 or now - self.known_ns > TRUST_S * 1e9:
+                # The turn of others; or this process was frozen, and may be given up.
                 return
             points.passed("settles")
             lease = child.consumer.run_ahead(self.pending[0])
@@ -140,6 +147,7 @@ class Inline:
             if isinstance(job, Job) and runs:
                 self._run(job)
             is_ours = child.consumer.confirm()
+            self.known_ns = monotonic_ns()
             points.passed("settled")
             if not is_ours:
                 self.pending = []
