@@ -203,3 +203,26 @@ def _received(seat):
         return seat._socket.recv(100)
     except BlockingIOError:
         return b""
+
+
+def test_who_sits_down_while_another_leaves_is_heard(board_of, monkeypatch):
+    """The seat that is left is empty before its socket is gone, and somebody looks for one then."""
+    teller, leaving, coming = board_of(), board_of(), board_of()
+    first, seats = leaving.sit(), []
+    sits_down = threading.Thread(target=lambda: seats.append(coming.sit()))
+    unlink = os.unlink
+
+    def unlink_late(path):
+        if not sits_down.is_alive() and not seats:
+            sits_down.start()
+            sits_down.join(0.3)  # it waits for who leaves, or has the seat already
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlink_late)
+    first.close()
+    sits_down.join(10)
+    seats[0].watch(["task"])
+    teller.tell_records(["task"])
+
+    assert seats[0].drained() == {"task"}
+    seats[0].close()

@@ -152,6 +152,12 @@ class Consumer:
             raise
         if self._revoked.is_outdated:
             self._through_trouble(self._revoked.learn)
+        if not found[0]:
+            logger.warning(
+                "a settlement of %s was refused: it had been lost or settled; "
+                "what was run behind it counts for nothing",
+                self.name,
+            )
         return found[0]
 
     def read(self, step: Callable[[], Found]) -> Found:

@@ -126,7 +126,7 @@ class Inline:
 
         Only behind one that was leased in the step that sent it, so that no other copy of it can
         have been sent; and only what is short, so that it is soon known whether it counts. A step
-        of a chain takes half the time so.
+        of a chain takes two thirds of the time so.
         """
         child = self.child
         began = monotonic_ns()

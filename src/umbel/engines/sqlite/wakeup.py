@@ -25,8 +25,8 @@ import select
 import socket
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from umbel.engines.sqlite.peers import folder_of, socket_path
 
@@ -153,17 +153,25 @@ class Board:
             return None
 
     def _sit(self, board: mmap.mmap) -> Seat | None:
+        with self._locked():
+            for number in range(_SEATS):
+                if self._holder(board, number) == 0 or not self._is_taken(number):
+                    return Seat(self, number)
+        return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time takes a seat or leaves one."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # One process at a time takes a seat.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            for number in range(_SEATS):
-                pid = struct.unpack_from("<I", board, _SEATS + number * _ROW.size)[0]
-                if pid == 0 or not self._is_taken(number):
-                    return Seat(self, number)
-            return None
+            yield
         finally:
             os.close(descriptor)
+
+    def _holder(self, board: mmap.mmap, seat: int) -> int:
+        pid: int = struct.unpack_from("<I", board, _SEATS + seat * _ROW.size)[0]
+        return pid
 
     def _is_taken(self, number: int) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
@@ -249,10 +257,13 @@ class Board:
 
     def leave(self, seat: int) -> None:
         """The seat is free again."""
-        self.disarm(seat)
-        if self._map is not None:
-            struct.pack_into("<I", self._map, _SEATS + seat * _ROW.size, 0)
-        with suppress(OSError):
+        board = self._map
+        if board is None:
+            return
+        with suppress(OSError), self._locked():
+            # Else who sits down in this moment would lose the socket that is deleted here.
+            self.disarm(seat)
+            struct.pack_into("<I", board, _SEATS + seat * _ROW.size, 0)
             os.unlink(socket_path(self._folder, str(seat)))
 
     def close(self) -> None:
