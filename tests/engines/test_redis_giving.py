@@ -156,6 +156,21 @@ def test_a_lost_channel_is_a_wake_up(redis_server, opened, waiting):
     assert [one.raw for one in waiting.cycle("w.0.1", (), ("q",), 5)[1]] == [b"b"]
 
 
+def test_what_was_given_to_an_earlier_epoch_is_not_run(opened, waiting):
+    broker = opened()
+    broker.publish([message("a")])
+    assert held(broker) == [(1, b"a")]
+    broker.retire("w.0.1")  # as a sweep does, before it has read what it was told
+    broker.enlist("w.1.1", 60)
+    assert len(broker.cycle("w.1.1", (), ("q",), 5)[1]) == 1
+
+    waiting.enlist("w.0.2", 60)
+    assert waiting.cycle("w.0.2", (), ("q",), 5, waits=True) == ([], [])
+    waiting.wait(("q",), 0.2, None)
+
+    assert waiting.cycle("w.0.2", (), ("q",), 5, waits=True) == ([], [])
+
+
 def test_a_dead_process_is_given_nothing(redis_url, opened):
     reading, writing = os.pipe()
     pid = os.fork()

@@ -123,10 +123,12 @@ def test_a_publish_to_a_server_that_dies_has_an_unknown_outcome(start_redis, ope
     broker = opened(open_broker(server.url, options, None))
     broker.publish([message("a")])
     server.freeze()
-    threading.Timer(0.2, server.kill).start()
+    killing = threading.Timer(0.2, server.kill)
+    killing.start()
 
     with pytest.raises(PublishOutcomeUnknown, match=f"127.0.0.1:{server.port}"):
         broker.publish([message("b")])
+    killing.join()
 
 
 def test_a_server_that_was_never_there_is_named_without_its_password():
@@ -155,9 +157,11 @@ def test_a_killed_server_that_comes_back_has_everything_and_is_said_once(
     _, (held,) = broker.cycle("w.0.1", (), ("q",), 1)
 
     server.kill()
-    threading.Timer(0.4, server.start).start()
+    starting = threading.Timer(0.4, server.start)
+    starting.start()
     with caplog.at_level(logging.INFO):
         settled, leases = broker.cycle("w.0.1", [Settlement(held.token)], ("q",), 5)
+    starting.join()
 
     assert settled == [True]
     assert [one.raw for one in leases] == [b"b"]

@@ -9,6 +9,7 @@ from umbel.engines.memory.bus import MemoryBus
 from umbel.engines.memory.graveyard import MemoryGraveyard
 from umbel.engines.memory.house import House
 from umbel.engines.memory.revocations import MemoryRevocations
+from umbel.engines.never_ahead import NeverAhead
 from umbel.engines.placing import Steps
 from umbel.model.clock import monotonic_s
 from umbel.model.join import JoinOpening
@@ -18,7 +19,7 @@ from umbel.model.settlement import Settlement
 from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 
-class MemoryBroker:
+class MemoryBroker(NeverAhead):
     """See ``umbel.ports.broker.Broker`` for what each method promises."""
 
     ordered_ids = False
@@ -91,16 +92,6 @@ class MemoryBroker:
         if settlements:
             self._house.tell()
         return settled, leases
-
-    def run_ahead(
-        self, consumer: str, settlement: Settlement, queues: Sequence[str]
-    ) -> Lease | None:
-        """Nothing is gained: there is no server to wait for."""
-        return None
-
-    def confirm(self) -> bool:
-        """Never called, because nothing runs ahead."""
-        raise AssertionError("nothing was run ahead")
 
     def release(self, consumer: str, tokens: Sequence[int]) -> int:
         """Give back what has not begun."""

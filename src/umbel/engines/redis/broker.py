@@ -105,9 +105,9 @@ class RedisBroker:
         # where it did not look, or we have written since: our own writes are not told.
         self._empty: tuple[str, ...] | None = None
         self._passed_over = 0  # by the connection when that cycle had its answer
-        # The consumer that claims, the last token that it has seen, and what it was given as it
-        # waited.
-        self._claimer, self._seen = "", 0
+        # The consumer that claims, the last token that it has seen, the number of the claim after
+        # which it waits (0: it does not), and what it was given then.
+        self._claimer, self._seen, self._waits_since = "", 0, 0
         self._given: list[Lease] = []
         self._begun: _Begun | None = None
         self._become_writer()
@@ -176,8 +176,7 @@ class RedisBroker:
 
     def enlist(self, consumer: str, lease_s: float) -> None:
         """Make a consumer known."""
-        if consumer == self._claimer:
-            self._claimer, self._given = "", []
+        self._claimer, self._waits_since, self._given = "", 0, []
         self._connection.script(script("enlist"), (), [self._names.prefix, consumer, lease_s])
 
     def renew(self, consumers: Sequence[str], lease_s: float) -> list[str]:
@@ -228,16 +227,18 @@ class RedisBroker:
             waits=waits and limit > 0,
             seen=seen,
         )
-        self._empty = None
+        self._empty, self._waits_since = None, 0
         reply = self._connection.script(
             script("cycle"), keys, arguments, again=lambda: self._commands.again(arguments)
         )
         answers, leases = self._cycled(consumer, reply, settlements, slots)
         if limit:
-            self._claimer = consumer
+            if consumer != self._claimer:
+                self._claimer, self._given = consumer, []
             self._seen = leases[-1].token if leases else int(reply[1])
             if not leases:
                 self._empty = tuple(queues)
+                self._waits_since = number if waits else 0
                 self._passed_over = self._connection.passed_over
         return answers, given + leases
 
@@ -389,10 +390,11 @@ class RedisBroker:
             return True
 
     def _take(self, told: bytes) -> None:
-        """A message was given to us: "<token> <epoch of revocations> <value>"."""
-        token, epoch, value = told.split(b" ", 2)
-        if self._claimer and int(token) == self._seen + 1:
-            self._seen += 1
+        """A message was given to us: "<seq> <token> <epoch of revocations> <value>"."""
+        number, token, epoch, value = told.split(b" ", 3)
+        # Else it is old: it has come with a claim, or belongs to somebody else by now.
+        if int(number) == self._waits_since:
+            self._seen = int(token)
             self.revocations.epoch = int(epoch)
             self._given.append(lease_of(self._seen, value))
 

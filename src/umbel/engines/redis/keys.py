@@ -32,7 +32,8 @@ umbel's own (broker's database, P). No TTL, because they hold accepted messages 
   umbel:waiting              hash    list of ready messages -> "<seq> <last token> <consumer>": who
                                      waits for it and is given the next one, as long as its
                                      state names these as the last; it is told on the channel
-                                     umbel:h:<writer>: "<token> <epoch of revocations> <value>"
+                                     umbel:h:<writer>: "<seq> <token> <epoch of revocations>
+                                     <value>"
   umbel:verdicts:<queue>     list    values with a verdict, to be settled without running
   umbel:lane:<queue>         list    values that were leased by a process that died, and claims of
                                      joins

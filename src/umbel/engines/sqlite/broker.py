@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from umbel.engines.never_ahead import NeverAhead
 from umbel.engines.placing import Steps
 from umbel.engines.sqlite import claiming, recovery
 from umbel.engines.sqlite.bus import SqliteBus, forget_old
@@ -34,7 +35,7 @@ from umbel.model.settlement import Settlement
 from umbel.ports.broker import Depth, Held, SweepPolicy, Swept
 
 
-class SqliteBroker:
+class SqliteBroker(NeverAhead):
     """See ``umbel.ports.broker.Broker`` for what each method promises."""
 
     # Random ids as keys of 300,000 records cost 3.2 times as much.
@@ -166,16 +167,6 @@ class SqliteBroker:
                 (self.revocations.epoch,) = sql.execute(SQL["revocation_epoch"]).fetchone()
         self._tell(arrivals, settler.stored, leases)
         return settled, leases
-
-    def run_ahead(
-        self, consumer: str, settlement: Settlement, queues: Sequence[str]
-    ) -> Lease | None:
-        """Nothing is gained: there is no server to wait for."""
-        return None
-
-    def confirm(self) -> bool:
-        """Never called, because nothing runs ahead."""
-        raise AssertionError("nothing was run ahead")
 
     def release(self, consumer: str, tokens: Sequence[int]) -> int:
         """Give back what has not begun."""

@@ -22,7 +22,8 @@ local function give(P, header)
   local epoch = redis.call('GET', P .. 'umbel:revoked:epoch') or '0'
   local value = header .. raw
   token = string.format('%d', token + 1)
-  local told = redis.call('PUBLISH', P .. 'umbel:h:' .. writer, token .. ' ' .. epoch .. ' ' .. value)
+  local told = redis.call('PUBLISH', P .. 'umbel:h:' .. writer,
+    seq .. ' ' .. token .. ' ' .. epoch .. ' ' .. value)
   if told == 0 then return false end
   redis.call('HSET', P .. 'umbel:i:' .. consumer, token, value)
   redis.call('SET', state_key, writer .. ' ' .. seq .. ' ' .. token .. ' ' .. more)
