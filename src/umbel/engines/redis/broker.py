@@ -82,7 +82,7 @@ class RedisBroker:
     def __init__(self, address: Address, manners: Manners, results: Results | None) -> None:
         self.url = address.url
         self._connection = Connection(address)
-        self._ear = Connection(address)
+        self._ear = Connection(address, is_second=True)
         self._names = BrokerKeys(manners.prefix, manners.separator, manners.steps)
         channels = Channels(
             manners.prefix, address.db, manners.fanout_prefix, has_keys=manners.fanout_patterns

@@ -56,8 +56,12 @@ class ConnectionBroken(OSError):
 class Connection:
     """Commands to one server, by one thread."""
 
-    def __init__(self, address: Address, *, patience_s: float | None = None) -> None:
+    def __init__(
+        self, address: Address, *, patience_s: float | None = None, is_second: bool = False
+    ) -> None:
         self.address = address
+        # Beside another one of the same process, which tells of what happens to both.
+        self._is_second = is_second
         # How long a call tries to reach a server that was there before.
         self._patience_s = address.connect_timeout_s if patience_s is None else patience_s
         # Sent after each connect, behind HELLO and SELECT. SUBSCRIBE is answered by a push.
@@ -288,7 +292,7 @@ class Connection:
             raise
         sock.settimeout(address.reply_timeout_s)
         self.generation += 1
-        if self._lost_at_s is not None:
+        if self._lost_at_s is not None and not self._is_second:
             logger.warning(
                 "The connection to %s was lost (%s) and is back after %.1f s.",
                 address.url,
@@ -296,7 +300,7 @@ class Connection:
                 monotonic_s() - self._lost_at_s,
                 extra={"event": "redis-back"},
             )
-            self._lost_at_s = None
+        self._lost_at_s = None
 
     def _greeted(self, replies: list[Any]) -> None:
         for reply in replies:
